@@ -1,0 +1,5 @@
+"""`python -m gatepost`: the same as the command `gatepost`."""
+
+from gatepost.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The shell: sockets, TLS, tasks and time, on Trio. It does what the machine says and tells it what came."""

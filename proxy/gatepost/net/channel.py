@@ -1,0 +1,203 @@
+"""A leg's byte stream: a non-blocking socket, and TLS over it once it is secured.
+
+Not `trio.SSLStream`: that costs about twice the CPU per session (docs/decisions/0003). The socket is read only after it
+is readable, TLS runs over `ssl.MemoryBIO`, and one task uses a channel at a time, which is what makes upgrading it
+safe: nobody else can be reading while the handshake runs.
+
+`wake` interrupts a wait from outside without losing bytes: it borrows `trio.lowlevel.notify_closing`, which wakes
+whoever waits on the socket, and closes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from typing import Protocol
+
+import trio
+
+from gatepost.facts import HandshakeFailure, Peer, Tls
+from gatepost.net.tls import HandshakeError, agreed, failure
+
+RECORD_BYTES = 16_384  # RFC 8446 section 5.1: the most a TLS record carries
+SMALL_BYTES = 16_384  # a read while commands are exchanged
+LARGE_BYTES = 4 * (RECORD_BYTES + 256)  # a read inside a body: four whole TLS records
+
+
+class Woken(Exception):
+    """The wait was interrupted by `wake`; nothing was lost, and it can be begun again."""
+
+
+class Channel(Protocol):
+    """What a conversation needs of a leg. Errors of the network are OSError."""
+
+    peer: Peer
+
+    async def receive(self) -> bytes:
+        """At least one byte, or b"" at the end of the stream, orderly or not. Raises Woken."""
+
+    async def send(self, data: bytes) -> None:
+        """All of it. Raises Woken, after which the stream is good for nothing but receiving."""
+
+    def received_already(self) -> bytes:
+        """What can be had without waiting."""
+
+    async def secure(self, context: ssl.SSLContext, *, server_side: bool, server_name: str = "") -> Tls:
+        """Do the handshake. Raises HandshakeError, Woken."""
+
+    def peer_certificate(self) -> bytes | None:
+        """DER, or None when the peer showed none."""
+
+    def wake(self) -> None:
+        """Make a wait under way raise Woken."""
+
+    def close(self) -> None:
+        """At once, saying goodbye as far as that needs no waiting."""
+
+
+class SocketChannel:
+    """A channel over a connected TCP socket."""
+
+    __slots__ = ("_ended", "_incoming", "_outgoing", "_read_bytes", "_socket", "_tls", "peer")
+
+    def __init__(self, connected: socket.socket, peer: Peer) -> None:
+        self.peer = peer
+        self._socket = connected
+        self._tls: ssl.SSLObject | None = None
+        self._incoming: ssl.MemoryBIO
+        self._outgoing: ssl.MemoryBIO
+        self._read_bytes = SMALL_BYTES
+        self._ended = False  # no plaintext will follow
+
+    # --- receiving
+
+    async def receive(self) -> bytes:
+        while not self._ended:
+            if self._tls is not None and (plaintext := self._decrypted()):
+                return plaintext
+            if self._ended:
+                break
+            data = await self._read()
+            if self._tls is None or not data:
+                return data
+            self._incoming.write(data)
+        return b""
+
+    def received_already(self) -> bytes:
+        """For when sending failed: what the peer said before it went. A socket that was reset still gives it."""
+        with contextlib.suppress(OSError):
+            data = self._socket.recv(LARGE_BYTES)
+            if self._tls is None:
+                return data
+            self._incoming.write(data)
+            return self._decrypted()
+        return b""
+
+    async def _read(self) -> bytes:
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(self._socket)
+                data = self._socket.recv(self._read_bytes)
+            except trio.ClosedResourceError:
+                raise Woken from None
+            except BlockingIOError:
+                continue
+            # Whoever fills a read is sending a body: read more at once, and less again when it is over.
+            self._read_bytes = LARGE_BYTES if len(data) >= SMALL_BYTES else SMALL_BYTES
+            return data
+
+    def _decrypted(self) -> bytes:
+        """The plaintext of the whole records that were read, or b"" when there is none."""
+        tls, incoming = self._tls, self._incoming
+        assert tls is not None  # noqa: S101  the callers looked
+        pieces = []
+        try:
+            while incoming.pending or tls.pending():
+                piece = tls.read(RECORD_BYTES)
+                if not piece:  # close_notify
+                    self._ended = True
+                    break
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            pass  # part of a record is left
+        except ssl.SSLError:
+            self._ended = True  # a forged or damaged record: what came before it was good
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    # --- sending
+
+    async def send(self, data: bytes) -> None:
+        if self._tls is not None:
+            self._tls.write(data)
+            data = self._outgoing.read()
+        await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        rest = memoryview(data)[sent:]
+        while rest:
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+                rest = rest[self._socket.send(rest) :]
+            except trio.ClosedResourceError:
+                raise Woken from None
+            except BlockingIOError:
+                continue
+
+    # --- TLS
+
+    async def secure(self, context: ssl.SSLContext, *, server_side: bool, server_name: str = "") -> Tls:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name or None
+        )
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._write(self._outgoing.read())
+                data = await self._read()
+                if not data:
+                    raise HandshakeError(HandshakeFailure.PEER_CLOSED) from None
+                self._incoming.write(data)
+            except (ssl.SSLError, ssl.CertificateError) as error:
+                with contextlib.suppress(OSError):  # the alert tells the peer why
+                    self._socket.send(self._outgoing.read())
+                raise HandshakeError(failure(error)) from None
+            else:
+                break
+        self._tls = tls
+        # In TLS 1.3 only session tickets are left to be sent by a server: they go out with what it says next.
+        if not (server_side and tls.version() == "TLSv1.3"):
+            await self._write(self._outgoing.read())
+        return agreed(tls)
+
+    def peer_certificate(self) -> bytes | None:
+        """DER, or None when the peer showed none."""
+        return self._tls.getpeercert(binary_form=True) if self._tls is not None else None
+
+    # --- from outside, and the end
+
+    def wake(self) -> None:
+        trio.lowlevel.notify_closing(self._socket)
+
+    def close(self) -> None:
+        """Say goodbye as far as that needs no waiting."""
+        with contextlib.suppress(OSError, ssl.SSLError):
+            if self._tls is not None and not self._ended:
+                self._say_close_notify()
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.recv(LARGE_BYTES)  # unread bytes would turn the close into a reset, and lose our last reply
+        self._socket.close()
+
+    def _say_close_notify(self) -> None:
+        assert self._tls is not None  # noqa: S101  the caller looked
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self._socket.send(self._outgoing.read())

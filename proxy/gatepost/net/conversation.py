@@ -1,0 +1,200 @@
+"""One conversation: one task that receives on the leg that the machine awaits, and performs what the machine says.
+
+Nothing here knows SMTP. Deadlines are kept by a sweeper (`net/listeners.py`), which wakes whoever is past its
+`deadline`: a cancel scope around each wait would cost more CPU than everything else in this file.
+"""
+
+from __future__ import annotations
+
+import ssl
+import traceback
+from typing import Protocol
+
+import trio
+
+from gatepost.facts import (
+    ConversationEnded,
+    Crashed,
+    Ending,
+    Fact,
+    HandshakeDone,
+    HandshakeFailed,
+    HandshakeFailure,
+    Leg,
+    Refusal,
+    UpstreamConnected,
+    UpstreamFailure,
+)
+from gatepost.net.channel import Channel, Woken
+from gatepost.net.tls import HandshakeError
+from gatepost.net.upstream import ConnectError, Dialer
+from gatepost.session.machine import Machine
+from gatepost.session.vocabulary import Action, Close, Record, Secure, Send
+from gatepost.wire.refusals import REFUSALS
+
+LAST_WORDS_SECONDS = 5.0  # for a final reply to a peer that may not be reading
+
+
+class Recorder(Protocol):
+    """Where a conversation's facts go."""
+
+    def record(self, fact: Fact) -> None:
+        """Must not raise, and must not wait."""
+
+
+class Conversation:
+    """A machine and the legs it speaks on."""
+
+    __slots__ = (
+        "_broken", "_context", "_dialer", "_draining", "_legs", "_machine", "_receiving", "_recorder", "_seen",
+        "deadline",
+    )  # fmt: skip
+
+    def __init__(self, machine: Machine, recorder: Recorder, dialer: Dialer) -> None:
+        self.deadline = trio.current_time() + LAST_WORDS_SECONDS
+        self._machine = machine
+        self._recorder = recorder
+        self._dialer = dialer
+        self._legs: dict[Leg, Channel] = {}
+        self._context: ssl.SSLContext | None = None
+        self._receiving: Channel | None = None
+        self._draining = False
+        self._broken: Leg | None = None  # sending on it failed, and the machine does not know yet
+        self._seen = 0  # the machine's progress when the deadline was set
+
+    def accept(self, client: Channel, context: ssl.SSLContext) -> None:
+        """The client's leg, and the context for when it is secured. The probe's conversation has none."""
+        self._legs[Leg.CLIENT] = client
+        self._context = context
+
+    async def run(self) -> None:
+        """To the end, whatever happens; raises nothing but cancellation."""
+        machine = self._machine
+        finished = False
+        try:
+            await self._perform(machine.start())
+            while (leg := machine.awaits) is not None:
+                await self._perform(await self._next(leg))
+                if self._draining and not machine.talk.draining:
+                    await self._perform(machine.draining())
+            finished = True
+        except Exception as bug:  # noqa: BLE001  one bug must cost one conversation
+            await self._crash(bug)
+        finally:
+            if not finished:
+                self._recorder.record(ConversationEnded(machine.talk.summary))
+            for channel in self._legs.values():
+                channel.close()
+
+    # --- from outside
+
+    def expire(self) -> None:
+        """The deadline has passed: whatever is waited for, stop waiting."""
+        for channel in self._legs.values():
+            channel.wake()
+
+    def drain(self) -> None:
+        """Gatepost is stopping: end at the next boundary between commands."""
+        self._draining = True
+        if self._receiving is not None:
+            self._receiving.wake()
+
+    # --- the loop
+
+    async def _next(self, leg: Leg) -> list[Action]:
+        """Receive on the awaited leg, and tell the machine."""
+        self._receiving = channel = self._legs[leg]
+        try:
+            data = await channel.receive()
+        except Woken:
+            if trio.current_time() >= self.deadline:
+                return self._machine.late()
+            return self._machine.draining() if self._draining else []
+        except OSError:
+            data = b""
+        finally:
+            self._receiving = None
+        return self._machine.received(leg, data) if data else self._machine.gone(leg)
+
+    async def _perform(self, actions: list[Action]) -> None:
+        """Do all of it in order, and then what the machine says to the outcome."""
+        self._arm()
+        while actions:
+            follow: list[Action] = []
+            for action in actions:
+                if isinstance(action, Record):
+                    self._recorder.record(action.fact)
+                elif isinstance(action, Send):
+                    await self._send(action.leg, action.data)
+                elif isinstance(action, Close):
+                    self._legs.pop(action.leg).close()
+                elif self._broken is None:
+                    follow = await (self._secure(action.leg) if isinstance(action, Secure) else self._open())
+            actions = follow if self._broken is None else self._lose(self._broken)
+            self._arm()
+
+    def _arm(self) -> None:
+        """A peer that made progress has earned a fresh wait."""
+        if self._machine.progress != self._seen:
+            self._seen = self._machine.progress
+            self.deadline = trio.current_time() + (self._machine.patience or LAST_WORDS_SECONDS)
+
+    async def _send(self, leg: Leg, data: bytes) -> None:
+        """What cannot be sent breaks the leg; the machine is told when the rest of its actions is done."""
+        if leg is self._broken:
+            return
+        try:
+            await self._legs[leg].send(data)
+        except (OSError, Woken):
+            self._broken = leg
+
+    def _lose(self, leg: Leg) -> list[Action]:
+        """Tell of a broken leg. What the upstream said before it went is told first: it may be why."""
+        self._broken = None
+        channel = self._legs.get(leg)
+        said = channel.received_already() if channel is not None and leg is Leg.UPSTREAM else b""
+        actions = self._machine.received(leg, said) if said else []
+        return actions + self._machine.gone(leg)
+
+    async def _secure(self, leg: Leg) -> list[Action]:
+        began = trio.current_time()
+        channel = self._legs[leg]
+        try:
+            if leg is Leg.UPSTREAM:
+                tls = await self._dialer.secure(channel)
+            else:
+                assert self._context is not None  # noqa: S101  `accept` gave it with the leg
+                tls = await channel.secure(self._context, server_side=True)
+        except HandshakeError as error:
+            reason = error.reason
+        except Woken:
+            reason = HandshakeFailure.TIMED_OUT
+        except OSError:
+            reason = HandshakeFailure.PEER_CLOSED
+        else:
+            self._recorder.record(HandshakeDone(leg, tls, trio.current_time() - began))
+            return self._machine.secured(leg, tls)
+        self._recorder.record(HandshakeFailed(leg, reason))
+        return self._machine.gone(leg, reason if leg is Leg.CLIENT else UpstreamFailure.TLS_FAILED)
+
+    async def _open(self) -> list[Action]:
+        began = trio.current_time()
+        try:
+            channel = await self._dialer.connect()
+        except ConnectError as error:
+            return self._machine.gone(Leg.UPSTREAM, error.reason)
+        self._legs[Leg.UPSTREAM] = channel
+        self._recorder.record(UpstreamConnected(trio.current_time() - began))
+        return self._machine.opened(channel.peer)
+
+    async def _crash(self, bug: Exception) -> None:
+        """A bug of ours. What it says may hold secrets, so only its type and its place are recorded."""
+        frames = tuple(
+            f"{frame.f_code.co_filename.rpartition('/gatepost/')[2]}:{line} {frame.f_code.co_name}"
+            for frame, line in traceback.walk_tb(bug.__traceback__)
+        )
+        self._machine.talk.summary.ending = Ending.CRASHED
+        self._recorder.record(Crashed(type(bug).__name__, frames))
+        if Leg.CLIENT in self._legs:
+            with trio.move_on_after(LAST_WORDS_SECONDS):
+                await self._send(Leg.CLIENT, REFUSALS[Refusal.INTERNAL_FAULT])

@@ -1,0 +1,205 @@
+"""The doors: listening sockets, who is let in, how many at once, how long they may wait, and how all of them leave."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import Protocol
+
+import trio
+
+from gatepost.facts import ConnectionRefused, DrainBegan, Limit, Peer, ProcessFact, Refusal
+from gatepost.net.channel import SocketChannel
+from gatepost.net.conversation import Conversation, Recorder
+from gatepost.net.probe import Watch
+from gatepost.net.tls import Certificates
+from gatepost.net.upstream import Dialer
+from gatepost.session.machine import Machine, converse
+from gatepost.session.talk import Rules, Talk
+from gatepost.settings import Address, LimitSettings, ListenerTls
+from gatepost.wire.refusals import REFUSALS
+
+BACKLOG = 4096
+BATCH = 64  # connections taken from one listener before the others have their turn
+SWEEP_SECONDS = 1.0
+TURNED_AWAY = {
+    Limit.CONVERSATIONS: Refusal.TOO_MANY_CONVERSATIONS,
+    Limit.CONVERSATIONS_PER_CLIENT: Refusal.TOO_MANY_FROM_CLIENT,
+}
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Observer(Protocol):
+    """Where facts go."""
+
+    def record(self, fact: ProcessFact) -> None:
+        """What belongs to no conversation."""
+
+    def conversation(self, listener: str, peer: Peer) -> Recorder:
+        """A new conversation's own recorder."""
+
+
+def listen(address: Address, *, dual: bool) -> socket.socket:
+    """A listening socket; `dual`: an IPv6 one for all addresses takes IPv4 too. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted sockets inherit these
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family is socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
+        listening.bind(tuple(address))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+@lru_cache(maxsize=4096)
+def known_as(host: str) -> tuple[str, bool]:
+    """An address as logs and limits know it (IPv4 in its own form also behind a dual-stack socket), and if loopback."""
+    address = ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address), (mapped or address).is_loopback
+
+
+def counted_as(address: str) -> str:
+    """Whom an address stands for in limits: itself, or its /64, since one IPv6 host has that many (RFC 6177)."""
+    parsed = ip_address(address)
+    return str(IPv6Address(int(parsed) >> 64 << 64)) + "/64" if isinstance(parsed, IPv6Address) else address
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One listener, open."""
+
+    name: str
+    rules: Rules
+    sockets: tuple[socket.socket, ...]
+
+
+class Gate:
+    """All doors, and everyone inside."""
+
+    def __init__(
+        self, limits: LimitSettings, *, dialer: Dialer, watch: Watch, certificates: Certificates, observer: Observer
+    ) -> None:
+        self._limits = limits
+        self._dialer = dialer
+        self._watch = watch
+        self._certificates = certificates
+        self._observer = observer
+        self._inside: set[Conversation] = set()
+        self._per_client: Counter[str] = Counter()
+        self._left = trio.Event()  # set when the last one leaves
+        self._client = lru_cache(maxsize=4096)(self._counted_client)
+
+    async def serve(self, doors: Sequence[Door], stop: trio.Event, drain_seconds: float) -> int:
+        """Until told to stop, and then until everyone has left or the time is up; how many were cut off."""
+        async with trio.open_nursery() as inside:
+            inside.start_soon(self._sweep)
+            async with trio.open_nursery() as accepting:
+                for door in doors:
+                    for listening in door.sockets:
+                        accepting.start_soon(self._accept, door, listening, inside)
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            for door in doors:
+                for listening in door.sockets:
+                    listening.close()
+            cut_off = await self._drain(drain_seconds)
+            inside.cancel_scope.cancel()
+        return cut_off
+
+    async def _drain(self, seconds: float) -> int:
+        self._observer.record(DrainBegan(len(self._inside)))
+        for conversation in self._inside:
+            conversation.drain()
+        with trio.move_on_after(seconds):
+            while self._inside:
+                self._left = trio.Event()
+                await self._left.wait()
+        return len(self._inside)
+
+    async def _sweep(self) -> None:
+        """Wake whoever is past the deadline. Once a second is fine enough for deadlines of seconds and minutes."""
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            now = trio.current_time()
+            for conversation in self._inside:
+                if conversation.deadline <= now:
+                    conversation.expire()
+
+    # --- letting in
+
+    async def _accept(self, door: Door, listening: socket.socket, inside: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(listening)
+            for _ in range(BATCH):
+                try:
+                    connected, address = listening.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in EXHAUSTED:
+                        self._observer.record(ConnectionRefused(door.name, Limit.FILE_DESCRIPTORS))
+                        await trio.sleep(SWEEP_SECONDS)
+                        break
+                    continue  # the client was gone before it was let in
+                connected.settimeout(0)
+                self._admit(door, connected, Peer(*_peer(address)), inside)
+
+    def _admit(self, door: Door, connected: socket.socket, peer: Peer, inside: trio.Nursery) -> None:
+        client = self._client(peer.address)
+        if len(self._inside) >= self._limits.conversations:
+            self._turn_away(door, connected, Limit.CONVERSATIONS)
+        elif client is not None and self._per_client[client] >= self._limits.conversations_per_client:
+            self._turn_away(door, connected, Limit.CONVERSATIONS_PER_CLIENT)
+        else:
+            machine = Machine(Talk(door.rules, self._watch.upstream), converse)
+            conversation = Conversation(machine, self._observer.conversation(door.name, peer), self._dialer)
+            listener = door.rules.policy.listener
+            conversation.accept(SocketChannel(connected, peer), self._certificates.context(listener.profile))
+            inside.start_soon(self._converse, conversation, client)
+
+    async def _converse(self, conversation: Conversation, client: str | None) -> None:
+        self._inside.add(conversation)
+        if client is not None:
+            self._per_client[client] += 1
+        try:
+            await conversation.run()
+        finally:
+            self._inside.discard(conversation)
+            if client is not None:
+                self._per_client[client] -= 1
+                if not self._per_client[client]:
+                    del self._per_client[client]
+            if not self._inside:
+                self._left.set()
+
+    def _turn_away(self, door: Door, connected: socket.socket, limit: Limit) -> None:
+        """Say why where that is possible without TLS, and close; this must cost next to nothing."""
+        self._observer.record(ConnectionRefused(door.name, limit))
+        if door.rules.policy.listener.tls is ListenerTls.STARTTLS:
+            with contextlib.suppress(OSError):
+                connected.send(REFUSALS[TURNED_AWAY[limit]])
+        connected.close()
+
+    def _counted_client(self, address: str) -> str | None:
+        """None: the address stands for many clients, and is not counted."""
+        parsed = ip_address(address)
+        uncounted = any(parsed in network for network in self._limits.uncounted if network.version == parsed.version)
+        return None if uncounted else counted_as(address)
+
+
+def _peer(address: tuple[str, int]) -> tuple[str, int, bool]:
+    host, loopback = known_as(address[0])
+    return host, address[1], loopback

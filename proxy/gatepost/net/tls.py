@@ -1,0 +1,217 @@
+"""TLS on both legs: contexts from settings, what a handshake agreed on, and why one failed.
+
+Profiles follow Mozilla's recommendations (version 5.7) as far as the stdlib can express them. Channel binding is not
+offered: the stdlib has no exporter, so no -PLUS mechanism can be (RFC 9266).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import warnings
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gatepost.facts import CertificateLoaded, HandshakeFailure, Tls
+from gatepost.settings import TlsProfile, TlsSettings, UpstreamSettings, UpstreamTls
+
+_CIPHERS = {
+    TlsProfile.INTERMEDIATE: "ECDHE+AESGCM:ECDHE+CHACHA20",
+    TlsProfile.OLD: "DEFAULT:@SECLEVEL=0",  # OpenSSL 3 needs the level lowered for TLS 1.0 and 1.1
+}
+_MINIMUM = {
+    TlsProfile.MODERN: ssl.TLSVersion.TLSv1_3,
+    TlsProfile.INTERMEDIATE: ssl.TLSVersion.TLSv1_2,
+    TlsProfile.OLD: ssl.TLSVersion.TLSv1,
+}
+
+
+class HandshakeError(Exception):
+    """A handshake failed, for a reason of the closed list."""
+
+    def __init__(self, reason: HandshakeFailure) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+# --- outcomes --------------------------------------------------------------------------------------------------------
+
+_REASONS = {
+    "NO_SHARED_CIPHER": HandshakeFailure.NO_SHARED_CIPHER,
+    "NO_CIPHERS_AVAILABLE": HandshakeFailure.NO_SHARED_CIPHER,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": HandshakeFailure.NO_SHARED_CIPHER,
+    "UNSUPPORTED_PROTOCOL": HandshakeFailure.UNSUPPORTED_VERSION,
+    "VERSION_TOO_LOW": HandshakeFailure.UNSUPPORTED_VERSION,
+    "TLSV1_ALERT_PROTOCOL_VERSION": HandshakeFailure.UNSUPPORTED_VERSION,
+    "WRONG_VERSION_NUMBER": HandshakeFailure.NOT_TLS,
+    "HTTP_REQUEST": HandshakeFailure.NOT_TLS,
+    "HTTPS_PROXY_REQUEST": HandshakeFailure.NOT_TLS,
+    "UNEXPECTED_MESSAGE": HandshakeFailure.NOT_TLS,
+    "CERTIFICATE_VERIFY_FAILED": HandshakeFailure.BAD_CERTIFICATE,
+    "TLSV1_ALERT_UNKNOWN_CA": HandshakeFailure.BAD_CERTIFICATE,
+    "SSLV3_ALERT_BAD_CERTIFICATE": HandshakeFailure.BAD_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": HandshakeFailure.BAD_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": HandshakeFailure.BAD_CERTIFICATE,
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": HandshakeFailure.NO_CERTIFICATE,
+    "UNEXPECTED_EOF_WHILE_READING": HandshakeFailure.PEER_CLOSED,
+}
+
+
+def failure(error: ssl.SSLError) -> HandshakeFailure:
+    """The reason behind an error of the stdlib."""
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return HandshakeFailure.PEER_CLOSED
+    return _REASONS.get(error.reason or "", HandshakeFailure.OTHER)
+
+
+def agreed(tls: ssl.SSLObject) -> Tls:
+    """What a finished handshake agreed on. `verified` means that the peer's certificate was."""
+    cipher = tls.cipher()
+    asked = tls.context.verify_mode
+    return Tls(
+        version=tls.version() or "",
+        cipher=cipher[0] if cipher else "",
+        resumed=bool(tls.session_reused),
+        verified=asked is ssl.CERT_REQUIRED or (asked is ssl.CERT_OPTIONAL and bool(tls.getpeercert(binary_form=True))),
+    )
+
+
+# --- clients ---------------------------------------------------------------------------------------------------------
+
+
+def _context(protocol: int, profile: TlsProfile) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # `old` is what the operator asked for
+        context.minimum_version = _MINIMUM[profile]
+    if profile in _CIPHERS:
+        context.set_ciphers(_CIPHERS[profile])
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    return context
+
+
+def _server_context(profile: TlsProfile, certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
+    context = _context(ssl.PROTOCOL_TLS_SERVER, profile)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["smtp"])
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _names(certificate: Path) -> tuple[x509.Certificate, list[str]]:
+    """The leaf of a PEM file and the DNS names it carries."""
+    leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    try:
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return leaf, []
+    return leaf, [name.lower() for name in alternatives.get_values_for_type(x509.DNSName)]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One consistent set of loaded certificate files."""
+
+    contexts: dict[TlsProfile, ssl.SSLContext]
+    loaded: tuple[CertificateLoaded, ...]
+
+    @classmethod
+    def load(cls, settings: TlsSettings) -> Generation:
+        """Raises OSError (ssl.SSLError among them) or ValueError when any file of the set is bad."""
+        pairs = [(settings.certificate, settings.key)]
+        pairs += [(more.certificate, more.key) for more in settings.certificates]
+        contexts: dict[TlsProfile, ssl.SSLContext] = {}
+        for profile in TlsProfile:
+            by_name: dict[str, ssl.SSLContext] = {}
+            for certificate, key in reversed(pairs):  # the first certificate that carries a name has it
+                contexts[profile] = _server_context(profile, certificate, key, settings.client_ca)
+                by_name |= dict.fromkeys(_names(certificate)[1], contexts[profile])
+            if settings.certificates:
+                _choose_by_name(contexts[profile], by_name)
+        return cls(contexts, tuple(_loaded(certificate) for certificate, _ in pairs))
+
+
+def _loaded(certificate: Path) -> CertificateLoaded:
+    leaf, names = _names(certificate)
+    return CertificateLoaded(certificate.name, names[0] if names else "", leaf.not_valid_after_utc.timestamp())
+
+
+def _choose_by_name(default: ssl.SSLContext, by_name: dict[str, ssl.SSLContext]) -> None:
+    """SNI (RFC 6066 section 3): the certificate for the name asked for, exactly or by a wildcard, else the first."""
+
+    def choose(tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        wanted = (name or "").lower()
+        chosen = by_name.get(wanted) or by_name.get("*." + wanted.partition(".")[2])
+        if chosen is not None:
+            tls.context = chosen
+
+    default.sni_callback = choose
+
+
+class Certificates:
+    """The generation in use, and whether the files have changed since."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self._settings = settings
+        self._seen = self._signature()
+        self.generation = Generation.load(settings)
+
+    def context(self, profile: TlsProfile) -> ssl.SSLContext:
+        return self.generation.contexts[profile]
+
+    def reload(self) -> bool:
+        """Look at the files; True: they changed and are in use. Raises as `Generation.load`; the old ones then stay."""
+        signature = self._signature()
+        if signature == self._seen:
+            return False
+        self._seen = signature
+        self.generation = Generation.load(self._settings)
+        return True
+
+    def _signature(self) -> list[tuple[int, int, int] | None]:
+        """Enough of each file to see a change, also when a symlink on the way was swapped."""
+        settings = self._settings
+        files = [settings.certificate, settings.key, *([settings.client_ca] if settings.client_ca else [])]
+        for more in settings.certificates:
+            files += [more.certificate, more.key]
+        signature: list[tuple[int, int, int] | None] = []
+        for file in files:
+            try:
+                status = file.stat()
+            except OSError:
+                signature.append(None)
+            else:
+                signature.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        return signature
+
+
+# --- the upstream ----------------------------------------------------------------------------------------------------
+
+
+def upstream_context(settings: UpstreamSettings) -> ssl.SSLContext:
+    """How the upstream is verified: by authority and name, by pins (see `pinned`), by both, or not at all."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, settings.profile)
+    by_authority = settings.ca is not None or not settings.pins
+    if settings.tls is UpstreamTls.OPPORTUNISTIC and settings.ca is None:
+        by_authority = False  # RFC 7435: better than clear, and no proof of anything
+    if not by_authority:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif settings.ca is not None:
+        context.load_verify_locations(settings.ca)
+    else:
+        context.load_default_certs()
+    return context
+
+
+def pinned(certificate: bytes, pins: tuple[str, ...]) -> bool:
+    """Whether a DER certificate's SubjectPublicKeyInfo is one of "sha256/BASE64" (RFC 7469 section 2.4)."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    return "sha256/" + b64encode(digest).decode() in pins

@@ -1,0 +1,147 @@
+"""Policy: may this client do this here, what is it offered, and which refusal does it get? Pure answers.
+
+Legality (may this verb run in this phase at all?) is `session/phases.py`; this module knows the listener's settings and
+what the upstream can do. What is offered and what is accepted are answered from the same data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatepost.facts import Channel, Mechanism, Refusal
+from gatepost.sasl import plan
+from gatepost.settings import Auth, LimitSettings, ListenerSettings, ListenerTls
+from gatepost.wire.capabilities import CARRIED, PARAMETERS, Capabilities
+from gatepost.wire.commands import Command, Envelope, Verb
+
+# RFC 3207 section 4: before TLS, 530 to every command except these. HELO and RSET are not excepted.
+BEFORE_TLS = frozenset({Verb.EHLO, Verb.STARTTLS, Verb.NOOP, Verb.QUIT})
+# RFC 4954 section 6: before AUTH, 530 to every command except these. STARTTLS comes before AUTH by its nature.
+BEFORE_LOGIN = frozenset({Verb.AUTH, Verb.EHLO, Verb.HELO, Verb.NOOP, Verb.RSET, Verb.QUIT, Verb.STARTTLS})
+# Refused in every phase by the table, with a reply of their own.
+NEVER = frozenset({Verb.XCLIENT, Verb.XFORWARD, Verb.BURL, Verb.TURN, Verb.HTTP, Verb.UNKNOWN})
+# Relayed only while the upstream offers the extension: an unknown verb may change how the stream is framed.
+NEEDS_EXTENSION = {Verb.BDAT: b"CHUNKING", Verb.ETRN: b"ETRN"}
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What is known of the upstream leg, live or from the last probe.
+
+    `guarded`: a password may cross it (TLS with a proven peer, loopback, or declared trusted).
+    """
+
+    capabilities: Capabilities
+    encrypted: bool
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The answers for one listener."""
+
+    listener: ListenerSettings
+    limits: LimitSettings
+    hostname: bytes
+
+    @property
+    def demands_login(self) -> bool:
+        return self.listener.auth is Auth.REQUIRED
+
+    @property
+    def demands_tls(self) -> bool:
+        """A listener that demands a login demands TLS with it: there is no other way to log in."""
+        return self.demands_login
+
+    def refusal(self, verb: Verb, channel: Channel, *, logged_in: bool) -> Refusal | None:
+        """What this listener demands before `verb`; None: nothing that is missing."""
+        if verb in NEVER:
+            return None
+        if channel is Channel.CLEAR and self.demands_tls and verb not in BEFORE_TLS:
+            return Refusal.TLS_REQUIRED
+        if not logged_in and self.demands_login and verb not in BEFORE_LOGIN:
+            return Refusal.AUTH_REQUIRED
+        if verb is Verb.AUTH and self.listener.auth is Auth.OFF:
+            return Refusal.AUTH_DISABLED
+        return None
+
+    def mechanisms(self, upstream: Upstream) -> tuple[Mechanism, ...]:
+        """What clients may authenticate with: what a plan leads on from. Only ever asked for a TLS channel."""
+        if self.listener.auth is Auth.OFF:
+            return ()
+        if plan.upstream_mechanism(upstream.capabilities.mechanisms, guarded=upstream.guarded) is None:
+            return ()
+        return tuple(plan.SERVER)
+
+    def offer(self, upstream: Upstream, *, starttls: bool, mechanisms: tuple[Mechanism, ...]) -> list[bytes]:
+        """The lines of an EHLO reply: upstream's capabilities, less those not carried, plus gatepost's own."""
+        lines = [self.hostname, b"PIPELINING"]
+        for keyword, parameters in upstream.capabilities.keywords.items():
+            if keyword not in CARRIED or keyword == b"PIPELINING":
+                continue
+            if keyword == b"REQUIRETLS" and (starttls or not self._may_require_tls(upstream)):
+                continue
+            value = self._lowered(keyword, parameters)
+            lines.append(keyword + b" " + value if value else keyword)
+        if self.limits.message_bytes and b"SIZE" not in upstream.capabilities:
+            lines.append(b"SIZE %d" % self.limits.message_bytes)
+        if mechanisms:
+            lines.append(b"AUTH " + b" ".join(mechanism.value.encode() for mechanism in mechanisms))
+        if starttls:
+            lines.append(b"STARTTLS")
+        return lines
+
+    @property
+    def offers_starttls(self) -> bool:
+        return self.listener.tls is ListenerTls.STARTTLS
+
+    def extension_refusal(self, verb: Verb, upstream: Upstream) -> Refusal | None:
+        needed = NEEDS_EXTENSION.get(verb)
+        return Refusal.NOT_IMPLEMENTED if needed and needed not in upstream.capabilities else None
+
+    def envelope_refusal(self, command: Command, envelope: Envelope, upstream: Upstream) -> Refusal | None:
+        """What is wrong with the arguments of MAIL or RCPT, as far as gatepost must know."""
+        if not command.ascii and b"SMTPUTF8" not in upstream.capabilities:
+            return Refusal.ADDRESS_NOT_ASCII
+        extensions = PARAMETERS[command.verb]
+        for keyword, value in envelope.parameters:
+            if keyword == b"REQUIRETLS" and not self._may_require_tls(upstream):
+                return Refusal.REQUIRETLS_IMPOSSIBLE
+            extension = extensions.get(keyword)
+            if keyword == b"BODY" and value.upper() == b"BINARYMIME":
+                extension = b"BINARYMIME"
+            if extension is None or not self._offered(extension, upstream):
+                return Refusal.PARAMETER_UNKNOWN
+            if keyword == b"SIZE" and (refusal := self._size_refusal(value)):
+                return refusal
+        return None
+
+    def _offered(self, extension: bytes, upstream: Upstream) -> bool:
+        return extension in upstream.capabilities or (extension == b"SIZE" and self.limits.message_bytes is not None)
+
+    def _size_refusal(self, value: bytes) -> Refusal | None:
+        if not (value.isdigit() and len(value) <= 20):  # noqa: PLR2004  RFC 1870 section 4
+            return Refusal.PARAMETER_SYNTAX
+        if self.limits.message_bytes is not None and int(value) > self.limits.message_bytes:
+            return Refusal.MESSAGE_TOO_BIG
+        return None
+
+    @staticmethod
+    def _may_require_tls(upstream: Upstream) -> bool:
+        """RFC 8689 section 4.1: the next hop must be TLS, to a proven peer, and know REQUIRETLS."""
+        return upstream.encrypted and upstream.guarded and b"REQUIRETLS" in upstream.capabilities
+
+    def _lowered(self, keyword: bytes, parameters: bytes) -> bytes:
+        """A limit that the upstream states, lowered to ours."""
+        if keyword == b"SIZE" and self.limits.message_bytes is not None:
+            stated = int(parameters) if parameters.isdigit() and len(parameters) <= 20 else 0  # noqa: PLR2004
+            return b"%d" % min(stated or self.limits.message_bytes, self.limits.message_bytes)
+        if keyword == b"LIMITS":  # RFC 9422 section 4
+            return b" ".join(self._lowered_limit(word) for word in parameters.split())
+        return parameters
+
+    def _lowered_limit(self, word: bytes) -> bytes:
+        name, _, value = word.partition(b"=")
+        if name.upper() == b"RCPTMAX" and value.isdigit() and int(value[:9]) > self.limits.recipients:
+            return b"RCPTMAX=%d" % self.limits.recipients
+        return word

@@ -1,0 +1,49 @@
+"""PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login): mechanisms that hand over the password itself."""
+
+from __future__ import annotations
+
+from gatepost.sasl.exchange import ClientExchange, Malformed, Password, Secret, ServerExchange
+
+
+def _text(octets: bytes) -> str:
+    """A name or password must be UTF-8 without NUL, and not empty (RFC 4616 section 2)."""
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError:
+        raise Malformed("not UTF-8") from None
+    if not text or "\0" in text:
+        raise Malformed("empty, or with NUL")
+    return text
+
+
+def _secret(octets: bytes) -> Secret:
+    _text(octets)
+    return Secret(octets)
+
+
+def plain() -> ServerExchange:
+    """One response: [authzid] NUL authcid NUL passwd."""
+    message = yield b""
+    parts = message.split(b"\0")
+    if len(parts) != 3:  # noqa: PLR2004
+        raise Malformed("not three parts")
+    authzid, authcid, passwd = parts
+    return Password(_text(authcid), _text(authzid) if authzid else "", _secret(passwd))
+
+
+def login() -> ServerExchange:
+    """Two challenges; an initial response is the user name, as real clients send it."""
+    user = yield b"Username:"
+    secret = yield b"Password:"
+    return Password(_text(user), "", _secret(secret))
+
+
+def plain_client(password: Password) -> ClientExchange:
+    yield b"\0".join((password.authzid.encode(), password.authcid.encode(), password.secret.reveal()))
+
+
+def login_client(password: Password) -> ClientExchange:
+    """The challenges' texts vary among servers; their order does not."""
+    yield None
+    yield password.authcid.encode()
+    yield password.secret.reveal()

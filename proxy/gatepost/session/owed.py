@@ -1,0 +1,51 @@
+"""Replies owed to the client, in the order of its commands (RFC 2920 section 3.1).
+
+Each command leaves either a reply of our own or a hole, which the upstream's next reply fills. Replies leave from the
+front, never past a hole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from gatepost.wire.commands import Verb
+
+
+class Owed:
+    __slots__ = ("_holes", "_ready")
+
+    def __init__(self) -> None:
+        self._ready: list[bytes] = []
+        self._holes: deque[tuple[Verb, list[bytes]]] = deque()  # each with the replies that stand behind it
+
+    def reply(self, raw: bytes) -> None:
+        """A reply of our own to the last command."""
+        (self._holes[-1][1] if self._holes else self._ready).append(raw)
+
+    def hole(self, verb: Verb) -> None:
+        """The last command was relayed; the upstream will answer it."""
+        self._holes.append((verb, []))
+
+    @property
+    def awaited(self) -> Verb | None:
+        """The verb that the upstream's next reply answers."""
+        return self._holes[0][0] if self._holes else None
+
+    def awaits(self, verb: Verb) -> bool:
+        """Whether any relayed `verb` is unanswered."""
+        return any(hole is verb for hole, _ in self._holes)
+
+    def fill(self, raw: bytes) -> None:
+        """The upstream answered the oldest relayed command."""
+        self._ready.append(raw)
+        self._ready += self._holes.popleft()[1]
+
+    def abandon(self) -> None:
+        """No answer will come: forget the first hole and all behind it, since replies must not change places."""
+        self._holes.clear()
+
+    def take(self) -> bytes:
+        """Everything that may be sent now."""
+        ready = b"".join(self._ready)
+        self._ready.clear()
+        return ready

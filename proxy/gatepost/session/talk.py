@@ -1,0 +1,280 @@
+"""One conversation's state, and the small steps that everything else in `session/` is made of.
+
+A *procedure* is a generator that yields what it waits for and is resumed when that came. It reads top to bottom like
+the RFC section it serves. Procedures never act: they add actions to the talk, and the shell performs those before it
+waits. What interrupts a wait arrives as an exception at the `yield`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import NoReturn, TypeVar
+
+from gatepost.facts import (
+    Channel,
+    Ending,
+    Fact,
+    Leg,
+    Limit,
+    LimitHit,
+    MessageEnded,
+    MessageResult,
+    Peer,
+    Refusal,
+    Refused,
+    Summary,
+    Tls,
+    UpstreamFailed,
+    UpstreamFailure,
+    Violated,
+    Violation,
+)
+from gatepost.policy import Policy, Upstream
+from gatepost.session.owed import Owed
+from gatepost.session.phases import CELLS, Cell, Phase, Stage
+from gatepost.session.vocabulary import Action, Close, Record, Send, UpstreamLost, Wait
+from gatepost.settings import LoneNewlines, TimeoutSettings, UpstreamSettings
+from gatepost.wire.commands import LINE_BYTES, Verb
+from gatepost.wire.lines import Inbound
+from gatepost.wire.refusals import REFUSALS
+from gatepost.wire.replies import Garbled, Reply, ReplyReader
+
+T = TypeVar("T")
+Steps = Generator[Wait, None, T]
+
+PROGRESS_BYTES = 4096  # so much of a body earns a fresh wait; less would let a client drip for ever
+
+
+class Hangup(Exception):
+    """Ends the conversation from wherever it stands, in good order."""
+
+    def __init__(self, ending: Ending, refusal: Refusal | None = None) -> None:
+        super().__init__(ending.value)
+        self.ending = ending
+        self.refusal = refusal
+
+
+class Waits:
+    """Every wait there is, with its patience (RFC 5321 section 4.5.3.2)."""
+
+    def __init__(self, timeouts: TimeoutSettings) -> None:
+        self.command = Wait(Leg.CLIENT, timeouts.command, boundary=True)
+        self.chunk = Wait(Leg.CLIENT, timeouts.command)  # for a message's next BDAT: no place to stop
+        self.response = Wait(Leg.CLIENT, timeouts.command)
+        self.body = Wait(Leg.CLIENT, timeouts.body)
+        self.client_handshake = Wait(Leg.CLIENT, timeouts.handshake)
+        self.upstream_handshake = Wait(Leg.UPSTREAM, timeouts.handshake)
+        self.connect = Wait(Leg.UPSTREAM, timeouts.upstream_connect)
+        self.login = Wait(Leg.UPSTREAM, timeouts.upstream_login)
+        self.reply = Wait(Leg.UPSTREAM, timeouts.upstream_reply)
+        self.accept = Wait(Leg.UPSTREAM, timeouts.upstream_accept)
+        self.goodbye = Wait(Leg.UPSTREAM, min(5.0, timeouts.upstream_reply))
+
+
+@dataclass(slots=True)
+class Rules:
+    """What all conversations of a listener share."""
+
+    policy: Policy
+    upstream: UpstreamSettings
+    lone_newlines: LoneNewlines
+    waits: Waits
+    greeting: bytes = field(init=False)
+    offers: dict[bool, tuple[Upstream, bytes]] = field(default_factory=dict)  # the last EHLO reply, on clear and on TLS
+
+    def __post_init__(self) -> None:
+        self.greeting = b"220 " + self.policy.hostname + b" ESMTP\r\n"
+
+
+class Talk:
+    """The state of one conversation."""
+
+    __slots__ = (
+        "actions", "chunk_bytes", "client", "draining", "errors", "failures", "group", "hello", "idle_commands",
+        "in_body", "live", "owed", "peer", "phase", "progress", "recipients", "replies", "rules", "snapshot", "summary",
+        "unreported_bytes", "upstream", "upstream_open", "upstream_tls",
+    )  # fmt: skip
+
+    def __init__(self, rules: Rules, snapshot: Upstream | None) -> None:
+        self.rules = rules
+        self.snapshot = snapshot  # the upstream as the last probe saw it
+        self.live: Upstream | None = None  # the upstream as this conversation sees it, once it has said EHLO
+        self.upstream_open = False
+        self.upstream_tls: Tls | None = None
+        self.peer: Peer | None = None  # at the other end of the upstream leg
+        self.phase = Phase.CLEAR_FRESH
+        self.client = Inbound()
+        self.upstream = Inbound()
+        self.replies = ReplyReader()
+        self.owed = Owed()
+        self.group: list[bytes] = []  # gathered for the upstream, not sent yet
+        self.actions: list[Action] = []
+        self.hello = b""
+        self.draining = False
+        self.in_body = False  # the upstream has part of a message, and must not take it for a whole one
+        self.recipients = 0
+        self.chunk_bytes = 0
+        self.errors = 0
+        self.failures = 0  # logins
+        self.idle_commands = 0
+        self.progress = 0  # rises whenever a peer earned a fresh wait
+        self.unreported_bytes = 0
+        self.summary = Summary()
+
+    # --- what is known
+
+    @property
+    def policy(self) -> Policy:
+        return self.rules.policy
+
+    @property
+    def waits(self) -> Waits:
+        return self.rules.waits
+
+    @property
+    def known(self) -> Upstream | None:
+        return self.live or self.snapshot
+
+    def cell(self, verb: Verb) -> Cell:
+        """What to do about a verb here and now: policy first, then the table."""
+        phase = self.phase
+        return self.policy.refusal(verb, phase.channel, logged_in=phase.logged_in) or CELLS[verb, phase]
+
+    def move(self, stage: Stage) -> None:
+        self.phase = self.phase.at(stage)
+
+    def secured(self, tls: Tls) -> None:
+        """The client's channel is TLS now: everything known from the clear one is forgotten (RFC 3207 section 4.2)."""
+        self.phase = Phase.TLS_FRESH
+        self.client = Inbound()
+        self.hello = b""
+        self.summary.hello = ""
+        self.summary.channel = Channel.TLS
+        self.summary.tls = tls
+
+    # --- saying
+
+    def record(self, fact: Fact) -> None:
+        self.actions.append(Record(fact))
+
+    def answer(self, raw: bytes) -> None:
+        self.owed.reply(raw)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer the last command with a refusal."""
+        self.errors += 1
+        self.summary.last_refusal = refusal
+        self.record(Refused(refusal))
+        self.owed.reply(REFUSALS[refusal])
+
+    def violate(self, violation: Violation) -> None:
+        self.summary.violations.add(violation)
+        self.record(Violated(violation))
+
+    def end_message(self, result: MessageResult, octets: int) -> None:
+        summary = self.summary
+        if result is MessageResult.ACCEPTED:
+            self.idle_commands = 0
+            summary.messages_accepted += 1
+            summary.recipients += self.recipients
+            summary.body_bytes += octets
+        else:
+            summary.messages_refused += 1
+        self.record(MessageEnded(result, octets, self.recipients))
+
+    def limit(self, limit: Limit) -> None:
+        self.record(LimitHit(limit))
+
+    def flush(self) -> None:
+        """Send the client everything that is ready, in one write."""
+        if ready := self.owed.take():
+            self.actions.append(Send(Leg.CLIENT, ready))
+
+    def tell(self, data: bytes) -> None:
+        """Send the upstream something, behind what was gathered."""
+        self.group.append(data)
+        self.send_group()
+
+    def send_group(self) -> None:
+        group = self.group
+        if group:
+            self.actions.append(Send(Leg.UPSTREAM, group[0] if len(group) == 1 else b"".join(group)))
+            group.clear()
+
+    def drop_upstream(self, reason: UpstreamFailure | None = None) -> None:
+        """Close the upstream leg without a word; with a reason, it failed."""
+        if reason is not None:
+            self.summary.upstream_failure = reason
+            self.record(UpstreamFailed(reason))
+        if self.upstream_open:
+            self.actions.append(Close(Leg.UPSTREAM))
+        self.upstream_open = False
+        self.live = self.upstream_tls = self.peer = None
+        self.upstream = Inbound()
+        self.replies = ReplyReader()
+        self.group.clear()
+
+    # --- hearing
+
+    def progressed(self, octets: int) -> None:
+        """Part of a body came."""
+        self.unreported_bytes += octets
+        if self.unreported_bytes >= PROGRESS_BYTES:
+            self.unreported_bytes = 0
+            self.progress += 1
+
+    def line(self, wait: Wait, limit: int = LINE_BYTES) -> Steps[bytes]:
+        """The client's next line. Raises LineTooLong."""
+        while (line := self.client.line(limit)) is None:
+            yield wait
+        self.progress += 1
+        return line
+
+    def reply(self, wait: Wait) -> Steps[Reply]:
+        """The upstream's next reply. Raises UpstreamLost, also when what comes is no reply."""
+        try:
+            while (reply := self.replies.next(self.upstream)) is None:
+                yield wait
+        except Garbled:
+            raise UpstreamLost(UpstreamFailure.GARBLED) from None
+        self.progress += 1
+        return reply
+
+
+def settle(talk: Talk) -> Steps[Reply | None]:
+    """Send the upstream what was gathered, take every reply it owes, and send the client all of them in one write.
+
+    Returns the last reply of the upstream. A 421 among them ends the conversation: the upstream is closing.
+    """
+    talk.send_group()
+    reply = None
+    while (verb := talk.owed.awaited) is not None:
+        reply = yield from talk.reply(talk.waits.reply)
+        talk.owed.fill(reply.raw)
+        _note(talk, verb, reply)
+        if reply.code == 421:  # noqa: PLR2004  RFC 5321 section 3.8
+            talk.drop_upstream(UpstreamFailure.CLOSED)
+            talk.owed.abandon()
+            raise Hangup(Ending.UPSTREAM_LOST)
+    talk.flush()
+    return reply
+
+
+def _note(talk: Talk, verb: Verb, reply: Reply) -> None:
+    """What an upstream's reply changes in where the client stands."""
+    if reply.positive:
+        return
+    if verb is Verb.RCPT:
+        talk.recipients -= 1
+    elif verb in (Verb.MAIL, Verb.BDAT) and not talk.owed.awaits(Verb.MAIL):
+        # The transaction did not begin, or its message failed, and no later MAIL is under way.
+        if talk.phase.stage is Stage.CHUNKS:
+            talk.end_message(MessageResult.REJECTED, talk.chunk_bytes)
+        talk.move(Stage.READY)
+
+
+def hang_up(talk: Talk, refusal: Refusal) -> Steps[NoReturn]:
+    """Answer what is owed, then this, and close."""
+    yield from settle(talk)
+    raise Hangup(Ending.REFUSED, refusal)

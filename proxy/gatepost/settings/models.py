@@ -1,0 +1,228 @@
+"""The tables of the settings file. Each default is the safe choice; the sentence under a key says what it is for.
+
+These sentences are also the reference page, `docs/settings.md`, which `python -m gatepost.settings.reference` writes.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gatepost.settings.values import (
+    Address,
+    BindAddress,
+    CertificateName,
+    Count,
+    File,
+    Flag,
+    HostName,
+    Label,
+    Network,
+    Pin,
+    Seconds,
+    ServerAddress,
+)
+
+
+class UpstreamTls(Enum):
+    """How the upstream leg is protected."""
+
+    NEVER = "never"
+    OPPORTUNISTIC = "opportunistic"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class ListenerTls(Enum):
+    """How a client reaches TLS on a listener."""
+
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class Auth(Enum):
+    """What a listener asks of clients that want to send mail."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    OFF = "off"
+
+
+class TlsProfile(Enum):
+    """Protocol versions and ciphers, after Mozilla's recommendations."""
+
+    MODERN = "modern"  # TLS 1.3 only
+    INTERMEDIATE = "intermediate"  # TLS 1.2 and 1.3, forward secrecy, AEAD
+    OLD = "old"  # TLS 1.0 and up, for peers that cannot be updated
+
+
+class LoneNewlines(Enum):
+    """What becomes of a CR or LF that stands alone in a message (SMTP smuggling, CVE-2023-51764 and kin)."""
+
+    NORMALISE = "normalise"
+    REFUSE = "refuse"
+
+
+class LogFormat(Enum):
+    """How a log event is written."""
+
+    AUTO = "auto"  # JSON unless the log goes to a terminal
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(Enum):
+    """The least that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UpstreamSettings(Section):
+    """`[upstream]`: the server behind."""
+
+    address: ServerAddress
+    """Where it listens: "host:port" or "[v6]:port"."""
+    tls: UpstreamTls
+    """starttls: demanded (RFC 3207). implicit: from the first byte (RFC 8314). opportunistic: proves nothing."""
+    ca: File | None = None
+    """PEM file of the authorities to trust; without it the system's are, unless `pins` are set."""
+    server_name: CertificateName = ""
+    """The name its certificate must carry; without it, the host of `address`."""
+    pins: tuple[Pin, ...] = ()
+    """"sha256/BASE64" of the SubjectPublicKeyInfo of keys it may have. With `pins` and no `ca`, pins alone decide."""
+    profile: TlsProfile = TlsProfile.INTERMEDIATE
+    """`old` speaks TLS 1.0 and weak ciphers with a server that cannot do better."""
+    trusted: Flag = False
+    """The network up to it is as good as TLS, so passwords may cross it in the clear. Loopback always is."""
+    probe_seconds: Seconds = Field(default=30.0, ge=1, le=3600)
+    """How often its EHLO is asked for, for readiness and for what clients are offered."""
+
+
+class CertificateSettings(Section):
+    """`[[tls.certificates]]`: one more certificate, chosen by the name that the client asks for (SNI)."""
+
+    certificate: File
+    """PEM file: the certificate, then its intermediates."""
+    key: File
+    """PEM file of its private key, without a passphrase."""
+
+
+class TlsSettings(Section):
+    """`[tls]`: what clients see."""
+
+    certificate: File
+    """PEM file: the certificate, then its intermediates."""
+    key: File
+    """PEM file of its private key, without a passphrase."""
+    certificates: tuple[CertificateSettings, ...] = ()
+    """More certificates, for other names."""
+    client_ca: File | None = None
+    """PEM file of authorities: clients are then asked for a certificate, and may leave it out."""
+    watch_seconds: Seconds = Field(default=5.0, ge=0.1, le=3600)
+    """How often the files are looked at for a change. A bad set of files keeps the last good one in use."""
+
+
+class ListenerSettings(Section):
+    """`[[listeners]]`: a door for clients."""
+
+    name: Label
+    """A metric label and a word in logs; lower case."""
+    bind: tuple[BindAddress, ...] = Field(min_length=1)
+    """Where it listens, one or several. "[::]:587" is every IPv6 address, "0.0.0.0:587" every IPv4 address."""
+    tls: ListenerTls
+    """starttls: the client asks for TLS (RFC 3207). implicit: TLS from the first byte (RFC 8314)."""
+    auth: Auth = Auth.REQUIRED
+    """required: mail only after AUTH. optional: mail without AUTH too (port 25). off: AUTH is not offered."""
+    profile: TlsProfile = TlsProfile.INTERMEDIATE
+    """modern: TLS 1.3. intermediate: TLS 1.2 and up. old: TLS 1.0 and up, for clients that cannot be updated."""
+
+
+class SmtpSettings(Section):
+    """`[smtp]`: how the protocol is spoken."""
+
+    hostname: HostName = ""
+    """The name in the greeting; without it, the machine's own."""
+    lone_newlines: LoneNewlines = LoneNewlines.NORMALISE
+    """What becomes of a CR or LF that stands alone in a message: it is made a CRLF, or the message is refused."""
+
+
+class LimitSettings(Section):
+    """`[limits]`: what one client, and all together, may take."""
+
+    conversations: Count = Field(default=10_000, ge=1, le=1_000_000)
+    """At once, in all. Lowered at start to what the file-descriptor limit allows (two each)."""
+    conversations_per_client: Count = Field(default=100, ge=1, le=1_000_000)
+    """At once, per IPv4 address or IPv6 /64."""
+    uncounted: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    """Networks whose addresses stand for many clients: the limit per client is not applied to them."""
+    recipients: Count = Field(default=1_000, ge=100, le=1_000_000)
+    """Per message (RFC 5321 section 4.5.3.1.8: at least 100)."""
+    message_bytes: Count | None = Field(default=None, ge=65_536)
+    """Larger messages are refused; without it, the upstream's SIZE is the only limit."""
+    errors: Count = Field(default=20, ge=1, le=1_000)
+    """Refused commands in one conversation before it is closed."""
+    commands_before_login: Count = Field(default=100, ge=10, le=10_000)
+    """Commands without a login or a message before a conversation is closed."""
+    login_failures: Count = Field(default=3, ge=3, le=100)
+    """Failed logins in one conversation before it is closed (RFC 4954 section 9: at least 3)."""
+
+
+class TimeoutSettings(Section):
+    """`[timeouts]`: seconds, after RFC 5321 section 4.5.3.2."""
+
+    command: Seconds = Field(default=300.0, ge=1)
+    """For the client's next command, and its next answer inside AUTH."""
+    handshake: Seconds = Field(default=30.0, ge=1)
+    """For a TLS handshake, on either leg."""
+    body: Seconds = Field(default=180.0, ge=1)
+    """For each further 4 KiB of a message."""
+    upstream_connect: Seconds = Field(default=10.0, ge=0.1)
+    """For the TCP connection to the upstream."""
+    upstream_login: Seconds = Field(default=30.0, ge=0.1)
+    """For each reply of the upstream up to and including AUTH."""
+    upstream_reply: Seconds = Field(default=300.0, ge=0.1)
+    """For each further reply of the upstream."""
+    upstream_accept: Seconds = Field(default=600.0, ge=0.1)
+    """For the upstream's reply to the end of a message."""
+    drain: Seconds = Field(default=30.0, ge=0)
+    """For conversations under way when gatepost is told to stop."""
+
+
+class ObserveSettings(Section):
+    """`[observe]`: where /metrics, /livez and /readyz are served."""
+
+    bind: BindAddress = Address("127.0.0.1", 9587)
+    """Whoever reaches it can read the metrics; they hold no user names."""
+
+
+class LogSettings(Section):
+    """`[log]`: one event a line on standard error."""
+
+    format: LogFormat = LogFormat.AUTO
+    """auto: JSON, but lines for people when it goes to a terminal."""
+    level: LogLevel = LogLevel.INFO
+    """Events below this are left out."""
+
+
+class Settings(Section):
+    """The whole file."""
+
+    upstream: UpstreamSettings
+    tls: TlsSettings
+    listeners: tuple[ListenerSettings, ...] = Field(min_length=1)
+    smtp: SmtpSettings = SmtpSettings()
+    limits: LimitSettings = LimitSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    observe: ObserveSettings = ObserveSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,146 @@
+"""The forms of single values: addresses, files, pins, networks, numbers.
+
+TOML has types, so a number written as a text is a mistake and not a number: pydantic's conversions are switched off
+wherever TOML has the type. A `Form` says in words what a value must look like; problems and the reference page use it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, Field, PlainValidator, Strict, ValidationInfo
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?", re.ASCII)
+_LOOKS_LIKE_IPV4 = re.compile(r"[0-9.]+", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_HIGHEST_PORT = 65_535
+_SHA256_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a value must look like, in words that can follow "expected"."""
+
+    words: str
+
+
+class Address(NamedTuple):
+    """A host (name or IP literal, without brackets) and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As the settings file writes it: "host:port" or "[v6]:port"."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def ip(self) -> IPv4Address | IPv6Address | None:
+        """The host as an IP address; None when it is a name."""
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the host is this machine for certain. Of names, only localhost is (RFC 6761 section 6.3)."""
+        if self.ip is None:
+            return self.host.lower() == "localhost"
+        return self.ip.is_loopback
+
+
+def parse_address(value: object) -> Address:
+    """Read "host:port" or "[v6]:port"; raises ValueError, whose text says what was expected."""
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(_ADDRESS.words)  # noqa: TRY004  pydantic collects ValueError, and lets TypeError through
+    bracketed = re.fullmatch(r"\[([^\[\]]*)\]:(.*)", value, re.DOTALL)
+    if bracketed is None and value.count(":") > 1:
+        raise ValueError('IPv6 in brackets, then a port, like "[::1]:25"')
+    host, colon, port = (bracketed[1], ":", bracketed[2]) if bracketed else value.rpartition(":")
+    if not colon:
+        raise ValueError(_ADDRESS.words + "; the port is missing")
+    if not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT:
+        raise ValueError(f"{_ADDRESS.words}, with a port from 1 to {_HIGHEST_PORT}")
+    return Address(_check_host(host, bracketed=bracketed is not None), int(port))
+
+
+def _check_host(host: str, *, bracketed: bool) -> str:
+    """Return the host in its canonical form; raises ValueError, whose text says what was expected."""
+    if bracketed:
+        try:
+            return str(IPv6Address(host))
+        except ValueError:
+            raise ValueError("an IPv6 address in the brackets") from None
+    if _LOOKS_LIKE_IPV4.fullmatch(host):
+        try:
+            return str(IPv4Address(host))
+        except ValueError:
+            raise ValueError("a whole IPv4 address before the port") from None
+    if not _HOST.fullmatch(host):
+        raise ValueError(_ADDRESS.words)
+    return host
+
+
+def _require_port(address: Address) -> Address:
+    if address.port == 0:
+        raise ValueError(f"{_ADDRESS.words}, with a port from 1 to {_HIGHEST_PORT}")
+    return address
+
+
+def _make_absolute(path: Path, info: ValidationInfo) -> Path:
+    """Paths are relative to the settings file; settings that were made without a file keep theirs as they are."""
+    return path if info.context is None else Path(info.context["folder"], path)
+
+
+def _check_pin(pin: str) -> str:
+    algorithm, _, digest = pin.partition("/")
+    try:
+        good = algorithm == "sha256" and len(base64.b64decode(digest, validate=True)) == _SHA256_BYTES
+    except (binascii.Error, ValueError):
+        good = False
+    if not good:
+        raise ValueError(_PIN.words)
+    return pin
+
+
+def _parse_network(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(_NETWORK.words)  # noqa: TRY004  as in parse_address
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(_NETWORK.words) from None
+
+
+_ADDRESS = Form('"host:port" or "[IPv6]:port"')
+_PIN = Form('"sha256/" and 44 characters of base64')
+_NETWORK = Form('a network without host bits, like "192.0.2.0/24" or "2001:db8::/32"')
+
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict()]
+Seconds = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+BindAddress = Annotated[Address, PlainValidator(parse_address), _ADDRESS]  # port 0: the system chooses one
+ServerAddress = Annotated[Address, PlainValidator(parse_address), AfterValidator(_require_port), _ADDRESS]
+File = Annotated[Path, AfterValidator(_make_absolute), Form("the path of a PEM file")]
+Pin = Annotated[str, AfterValidator(_check_pin), _PIN]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_parse_network), _NETWORK]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,253}$"), Form("a host name")]
+CertificateName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9._:-]{0,253}$"), Form("a host name or an IP address, without a port")
+]
+Label = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$"),
+    Form('a lower-case letter, then at most 31 lower-case letters, digits, "-" or "_"'),
+]

@@ -1,0 +1,97 @@
+"""Capabilities: what an EHLO reply says, and which of it gatepost carries (RFC 5321 section 4.1.1.1).
+
+The carried extensions are a closed list. An unknown extension may change how the stream is framed, and then a proxy
+that does not know it loses mail: it is withheld.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gatepost.facts import Mechanism
+from gatepost.wire.commands import Verb
+
+# What gatepost relays when the upstream offers it. STARTTLS and AUTH are gatepost's own and not in it.
+CARRIED = frozenset(
+    {
+        b"PIPELINING",  # RFC 2920
+        b"SIZE",  # RFC 1870
+        b"8BITMIME",  # RFC 6152
+        b"BINARYMIME",  # RFC 3030
+        b"CHUNKING",  # RFC 3030
+        b"DSN",  # RFC 3461
+        b"SMTPUTF8",  # RFC 6531
+        b"ENHANCEDSTATUSCODES",  # RFC 2034
+        b"DELIVERBY",  # RFC 2852
+        b"MT-PRIORITY",  # RFC 6710
+        b"FUTURERELEASE",  # RFC 4865
+        b"REQUIRETLS",  # RFC 8689; only when both legs are TLS
+        b"LIMITS",  # RFC 9422
+        b"ETRN",  # RFC 1985
+        b"VRFY",
+        b"EXPN",
+        b"HELP",
+        b"NO-SOLICITING",  # RFC 3865
+    }
+)
+
+# The extension that each parameter of MAIL and RCPT belongs to.
+MAIL_PARAMETERS = {
+    b"SIZE": b"SIZE",
+    b"BODY": b"8BITMIME",
+    b"SMTPUTF8": b"SMTPUTF8",
+    b"AUTH": b"AUTH",  # RFC 4954 section 5
+    b"RET": b"DSN",
+    b"ENVID": b"DSN",
+    b"BY": b"DELIVERBY",
+    b"MT-PRIORITY": b"MT-PRIORITY",
+    b"HOLDFOR": b"FUTURERELEASE",
+    b"HOLDUNTIL": b"FUTURERELEASE",
+    b"REQUIRETLS": b"REQUIRETLS",
+    b"SOLICIT": b"NO-SOLICITING",
+}
+RCPT_PARAMETERS = {b"NOTIFY": b"DSN", b"ORCPT": b"DSN"}
+PARAMETERS = {Verb.MAIL: MAIL_PARAMETERS, Verb.RCPT: RCPT_PARAMETERS}
+
+_MECHANISMS = {mechanism.value.encode(): mechanism for mechanism in Mechanism if mechanism is not Mechanism.OTHER}
+
+
+def mechanism_named(name: bytes) -> Mechanism:
+    """The mechanism of an upper-case name; OTHER for names we do not know."""
+    return _MECHANISMS.get(name, Mechanism.OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """One server's EHLO: keyword (upper case) -> parameters as they stood behind it."""
+
+    keywords: dict[bytes, bytes] = field(default_factory=dict)
+
+    def __contains__(self, keyword: bytes) -> bool:
+        return keyword in self.keywords
+
+    @property
+    def mechanisms(self) -> frozenset[Mechanism]:
+        """What it takes in AUTH, also in the old form "AUTH=LOGIN", without those we do not know."""
+        names = self.keywords.get(b"AUTH", b"").upper().split()
+        return frozenset(map(mechanism_named, names)) - {Mechanism.OTHER}
+
+    @property
+    def size(self) -> int:
+        """The SIZE limit in octets; 0 when there is none or none is said (RFC 1870 section 4)."""
+        value = self.keywords.get(b"SIZE", b"")
+        return int(value) if value.isdigit() and len(value) < 19 else 0  # noqa: PLR2004  20 digits at most by the RFC
+
+
+def read(lines: tuple[bytes, ...]) -> Capabilities:
+    """The texts of an EHLO reply; the first is the greeting."""
+    keywords: dict[bytes, bytes] = {}
+    for line in lines[1:]:
+        keyword, _, parameters = line.strip().partition(b" ")
+        keyword = keyword.upper()
+        if keyword.startswith(b"AUTH="):  # before RFC 2554; the mechanisms may stand beside those of a proper line
+            keyword, parameters = b"AUTH", keyword[5:] + b" " + parameters
+        if keyword == b"AUTH" and keyword in keywords:
+            parameters = keywords[keyword] + b" " + parameters
+        keywords[keyword] = parameters.strip()
+    return Capabilities(keywords)

@@ -1,0 +1,93 @@
+"""Replies: what a server says (RFC 5321 section 4.2). Decoding the upstream's, encoding our own.
+
+A reply is passed on as the octets it came in. The decoder is strict about what could hide something (a lone CR, NUL,
+changing codes, endless replies) and lenient where old servers are merely sloppy (LF without CR, which is mended).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatepost.wire.lines import Inbound, LineTooLong
+
+LINE_BYTES = 4096  # RFC 5321 section 4.5.3.1.5 says 512; old servers write long texts
+REPLY_BYTES = 65_536
+
+
+class Garbled(Exception):
+    """What the upstream sent is no SMTP reply, or is over the limit. The message never quotes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply. `raw` is ready to be sent; `lines` are the texts behind the codes."""
+
+    code: int
+    lines: tuple[bytes, ...]
+    raw: bytes
+
+    @property
+    def positive(self) -> bool:
+        """2yz and 3yz (RFC 5321 section 4.2.1)."""
+        return self.raw[:1] in b"23"
+
+    @property
+    def transient(self) -> bool:
+        """4yz: try again later."""
+        return self.raw[:1] == b"4"
+
+
+class ReplyReader:
+    """Takes replies from an upstream's inbound buffer."""
+
+    __slots__ = ("_bytes", "_code", "_raw", "_texts")
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._code = b""
+        self._texts: list[bytes] = []
+        self._raw: list[bytes] = []
+        self._bytes = 0
+
+    def next(self, inbound: Inbound) -> Reply | None:
+        """The next whole reply, or None: need more. Raises Garbled."""
+        while True:
+            try:
+                line = inbound.line(LINE_BYTES)
+            except LineTooLong:
+                raise Garbled("a reply line is too long") from None
+            if line is None:
+                return None
+            if self._add(line):
+                reply = Reply(int(self._code), tuple(self._texts), b"".join(self._raw))
+                self._start()
+                return reply
+
+    def _add(self, line: bytes) -> bool:
+        """Add one line; True when it was the last one of its reply."""
+        if line[-2:] != b"\r\n":
+            line = line[:-1] + b"\r\n"
+        code, separator, text = line[:3], line[3:4], line[4:-2]
+        if separator == b"\r":  # "250" alone (RFC 5321 section 4.2.1: clients must accept it)
+            text = b""
+        elif separator not in (b" ", b"-"):
+            raise Garbled("a reply line has no code")
+        if not (code.isdigit() and b"2" <= code[:1] <= b"5") or (self._code and code != self._code):
+            raise Garbled("a reply line has no code, or another one than the line before it")
+        if b"\r" in text or b"\0" in text:
+            raise Garbled("a reply line has CR or NUL in it")
+        self._bytes += len(line)
+        if self._bytes > REPLY_BYTES:
+            raise Garbled("a reply is too long")
+        self._code = code
+        self._texts.append(text)
+        self._raw.append(line)
+        return separator != b"-"
+
+
+def encode(code: int, *texts: bytes) -> bytes:
+    """A reply of our own, ready to be sent."""
+    last = len(texts) - 1
+    return b"".join(b"%d%s%s\r\n" % (code, b" " if i == last else b"-", text) for i, text in enumerate(texts))

@@ -1,0 +1,86 @@
+"""A mistake in one key: what is said to be found there, and what to be expected."""
+
+import pytest
+
+from gatepost.settings import (
+    SettingsError,
+    UnknownKey,
+)
+from settings_folder import MINIMAL, PIN, Folder, changed, upstream
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('"starttls"', '"foo"', 'listeners[0].tls: found "foo", expected "starttls" or "implicit"'),
+        ('"starttls"', "true", 'listeners[0].tls: found the boolean true, expected "starttls" or "implicit"'),
+        ('tls = "starttls"', "", 'listeners[0].tls: found nothing, expected "starttls" or "implicit"'),
+        ('tls = "never"', 'tls = "never"\ntrusted = "yes"', 'trusted: found the text "yes", expected true or false'),
+        ('tls = "never"', 'tls = "never"\ntrusted = 1', "trusted: found the whole number 1, expected true or false"),
+        ('["127.0.0.1:5587"]', '"127.0.0.1:5587"', 'bind: found the text "127.0.0.1:5587", expected a list of one or'),
+        ('["127.0.0.1:5587"]', "[]", "listeners[0].bind: found an empty list, expected a list of one or more, each"),
+        ('"127.0.0.1:5587"', '"::1:25"', 'bind[0]: found "::1:25", expected IPv6 in brackets, then a port, like'),
+        ('"127.0.0.1:5587"', '"[::1]"', 'found "[::1]", expected IPv6 in brackets, then a port'),
+        ('"127.0.0.1:5587"', '"[1.2.3.4]:25"', 'found "[1.2.3.4]:25", expected an IPv6 address in the brackets'),
+        ('"127.0.0.1:5587"', '"*:25"', 'found "*:25", expected "host:port" or "[IPv6]:port"'),
+        ('"127.0.0.1:5587"', '":25"', 'found ":25", expected "host:port" or "[IPv6]:port"'),
+        ('"127.0.0.1:5587"', '"mx"', 'found "mx", expected "host:port" or "[IPv6]:port"; the port is missing'),
+        ('"127.0.0.1:5587"', '"1.2.3:25"', 'found "1.2.3:25", expected a whole IPv4 address'),
+        ('"127.0.0.1:5587"', '"mx:65536"', 'found "mx:65536", expected "host:port" or "[IPv6]:port", with a port'),
+        ('"127.0.0.1:5587"', '"mx:²"', 'found "mx:²", expected'),
+        ('"127.0.0.1:5587"', "25", "found the whole number 25, expected"),
+        ("127.0.0.1:2525", "127.0.0.1:0", 'upstream.address: found "127.0.0.1:0", expected'),
+        ('"submission"', '"Submission"', 'name: found "Submission", expected a lower-case letter'),
+        ('"submission"', '"sub\\nmission"', 'name: found "sub\\nmission", expected'),
+        ("[observe]", "[smtp]\nhostname = 'a b'\n[observe]", 'smtp.hostname: found "a b", expected a host name'),
+        ("[observe]", "[limits]\nerrors = 0\n[observe]", "errors: found 0, expected a whole number from 1 to 1000"),
+        ("[observe]", '[limits]\nerrors = "9"\n[observe]', 'errors: found the text "9", expected a whole number'),
+        ("[observe]", "[limits]\nerrors = 9.0\n[observe]", "errors: found the number 9.0, expected a whole number"),
+        ("[observe]", "[limits]\nerrors = true\n[observe]", "errors: found the boolean true, expected a whole number"),
+        ("[observe]", "[limits]\nerrors = 2020-01-01\n[observe]", "errors: found a date, expected a whole number"),
+        ("[observe]", f"[limits]\nerrors = 0x1{'0' * 9999}\n[observe]", "errors: found a whole number of more than 64"),
+        ("[observe]", "[limits]\nuncounted = [5]\n[observe]", "uncounted[0]: found the whole number 5, expected a net"),
+        ("[observe]", '[limits]\nuncounted = ["10.0.0.1/8"]\n[observe]', 'uncounted[0]: found "10.0.0.1/8", expected'),
+        ("[observe]", "[timeouts]\ndrain = inf\n[observe]", "drain: found inf, expected a number of at least 0"),
+        ("[observe]", "[timeouts]\ndrain = nan\n[observe]", "drain: found nan, expected a number of at least 0"),
+        ('[observe]\nbind = "127.0.0.1:9587"', "observe = 1", "unknown key"),
+        ("[tls]\n", "[tls]\nclient_ca = {}\n", "tls.client_ca: found a table, expected the path of a PEM file"),
+    ],
+)
+def test_a_mistake_in_one_key_is_one_problem(folder: Folder, old: str, new: str, complaint: str) -> None:
+    (found,) = folder.complaints(changed(old, new))
+    assert complaint in found
+
+
+@pytest.mark.parametrize("pin", ["sha1/AAAA", "sha256/AAAA", PIN[:-1], PIN + "=", PIN[:20] + "!" + PIN[21:], ""])
+def test_a_pin_is_a_whole_sha256(folder: Folder, pin: str) -> None:
+    (found,) = folder.complaints(upstream('address = "mx:25"', 'tls = "starttls"', f'pins = ["{pin}"]'))
+    assert found == f'upstream.pins[0]: found "{pin}", expected "sha256/" and 44 characters of base64'
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_one(folder: Folder) -> None:
+    text = upstream('address = "127.0.0.1:2525"', 'adress = "127.0.0.1:1"', 'tls = "never"')
+    assert folder.complaints(text) == ['upstream.adress: unknown key, did you mean "address"?']
+
+
+def test_an_unknown_key_near_to_nothing_is_answered_with_all_of_them(folder: Folder) -> None:
+    assert folder.complaints(MINIMAL + "qqq = 1\n") == ["observe.qqq: unknown key, the keys here are bind"]
+
+
+def test_an_unknown_key_in_a_list_and_one_that_needs_quotes(folder: Folder) -> None:
+    text = changed('name = "submission"', 'name = "submission"\n"au.th" = "off"')
+    assert folder.complaints(text) == ['listeners[0]."au.th": unknown key, did you mean "auth"?']
+
+
+def test_an_unknown_key_is_its_own_kind_of_problem(folder: Folder) -> None:
+    with pytest.raises(SettingsError) as caught:
+        folder.load(MINIMAL + "bnd = 1\n")
+    assert [type(problem) for problem in caught.value.problems] == [UnknownKey]
+
+
+def test_an_empty_file_lacks_every_required_table(folder: Folder) -> None:
+    assert folder.complaints("") == [
+        "upstream: found nothing, expected a table",
+        "tls: found nothing, expected a table",
+        "listeners: found nothing, expected a list of one or more tables",
+    ]
