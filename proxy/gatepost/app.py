@@ -69,9 +69,10 @@ async def serve(
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """The whole application, until `stop` is set and everyone has left, or cancelled. Raises CannotStart."""
-    stop = stop or trio.Event()
+    stop = trio.Event() if stop is None else stop
     metrics = Metrics([listener.name for listener in settings.listeners])
-    observer = Observer(metrics, logs.configure(settings.log.format, settings.log.level))
+    log = logs.configure(settings.log.format, settings.log.level)
+    observer = Observer(metrics, log, tuple(listener.name for listener in settings.listeners))
     certificates = _certificates(settings, observer)
     dialer = Dialer(settings.upstream, settings.timeouts.upstream_connect)
     doors = _open_doors(settings)

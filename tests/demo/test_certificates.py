@@ -44,7 +44,7 @@ def test_it_verifies_for_each_of_its_names(tmp_path: Path, name: str) -> None:
 
 def test_it_does_not_verify_for_another_name(tmp_path: Path) -> None:
     files = write_certificates(tmp_path)
-    with pytest.raises(ssl.SSLCertVerificationError, match="[Hh]ostname mismatch"):
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
         shake_hands(tmp_path, files.ca, "other.example")
 
 

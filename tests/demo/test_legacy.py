@@ -124,7 +124,9 @@ async def test_a_message_ends_at_crlf_dot_crlf_and_is_recorded_as_it_came(
     wire: bytes, octets: bytes, content: bytes, step: int
 ) -> None:
     async with talk() as (server, client):
-        await client.say_all(b"EHLO here\r\n", b"MAIL FROM:<a@b> SIZE=9\r\n", b"RCPT TO:<c@d>\r\n", b"RCPT TO:<e@f>\r\n")
+        await client.say_all(
+            b"EHLO here\r\n", b"MAIL FROM:<a@b> SIZE=9\r\n", b"RCPT TO:<c@d>\r\n", b"RCPT TO:<e@f>\r\n"
+        )
         await client.say_all(b"DATA\r\n")
         for start in range(0, len(wire), step):
             await client.stream.send_all(wire[start : start + step])

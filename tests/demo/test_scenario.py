@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from gatepost import app
 from gatepost.demo.certificates import write_certificates
 from gatepost.demo.client import Account, ClearAttempt, Delivery, Envelope, MailProgram
 from gatepost.demo.legacy import LegacyServer
-from gatepost.demo.scenario import play
+from gatepost.demo.scenario import main, play
 from gatepost.demo.screen import Screen
 from gatepost.demo.stage import ACCOUNT, Stage
-from gatepost.settings import Address
+from gatepost.settings import Address, Settings
 
 DEADLINE_SECONDS = 60
 STEPS = ["A password in the clear is refused", "STARTTLS", "Implicit TLS", "What the metrics say"]
@@ -63,7 +64,7 @@ def test_it_stays_up_with_lines_to_paste_until_a_signal(tmp_path: Path, ending: 
     with subprocess.Popen(command(), env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         try:
-            lines = []
+            lines: list[str] = []
             while not lines or lines[-1] != "Ctrl-C to stop\n":
                 line = demo.stdout.readline()
                 assert line, "".join(lines)
@@ -82,13 +83,26 @@ def test_it_stays_up_with_lines_to_paste_until_a_signal(tmp_path: Path, ending: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_gatepost_that_cannot_start_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def serve(settings: Settings, *, task_status: trio.TaskStatus[app.Bound]) -> None:
+        raise app.CannotStart("cannot listen on 127.0.0.1:5587: Address already in use")
+
+    monkeypatch.setattr(app, "serve", serve)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(once=True) == 1
+    assert "✗ cannot listen on 127.0.0.1:5587: Address already in use\n" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 class Boaster(MailProgram):
     """Says that all went well, and did nothing."""
 
-    def try_clear_login(self, door: Address) -> ClearAttempt:  # noqa: ARG002 - it does nothing
+    def try_clear_login(self, door: Address) -> ClearAttempt:
         return ClearAttempt(frozenset({"STARTTLS"}), 530, b"5.7.0 Must issue a STARTTLS command first")
 
-    def submit_with_starttls(self, door: Address, envelope: Envelope, message: bytes) -> Delivery:  # noqa: ARG002
+    def submit_with_starttls(self, door: Address, envelope: Envelope, message: bytes) -> Delivery:
         return Delivery("TLSv1.3", verified=True, login_code=235, refused=False)
 
     submit_with_implicit_tls = submit_with_starttls
@@ -155,7 +169,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("stream", "coloured"), [(io.StringIO(), False), (Terminal(), True)])
-def test_colour_is_for_terminals_only(stream: io.StringIO, coloured: bool) -> None:
+def test_colour_is_for_terminals_only(stream: io.StringIO, *, coloured: bool) -> None:
     screen = Screen(stream)
     screen.heading("heading")
     screen.verdict("good", held=True)

@@ -52,7 +52,7 @@ class Session:
     ended: trio.Event = field(default_factory=trio.Event, repr=False)
 
 
-class _Gone(Exception):  # noqa: N818 - named as what happened
+class _Gone(Exception):
     """The client closed the connection, or sent a line that is too long."""
 
 

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from gatepost import app
 from gatepost.demo.client import HELLO_NAME, Delivery
 from gatepost.demo.screen import Screen
 from gatepost.demo.stage import (
@@ -43,7 +44,17 @@ def main(once: bool) -> int:  # noqa: FBT001 - the one option of `gatepost demo`
     with TemporaryDirectory(prefix="gatepost-demo-") as name:
         folder = Path(name)
         with (folder / "gatepost.log").open("w") as log, redirect_stderr(log):  # gatepost logs to standard error
-            return trio.run(partial(_demonstrate, screen, folder, once=once))
+            try:
+                return trio.run(partial(_demonstrate, screen, folder, once=once))
+            except* app.CannotStart as group:
+                screen.verdict(_message(group), held=False)
+    return 1
+
+
+def _message(group: BaseException) -> str:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return str(group)
 
 
 async def _demonstrate(screen: Screen, folder: Path, *, once: bool) -> int:
@@ -176,7 +187,7 @@ def _expected_samples(stage: Stage) -> dict[str, float]:
     return expected
 
 
-def _sample(name: str, **labels: str) -> str:
+def _sample(name: str, /, **labels: str) -> str:
     inside = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
     return f"{name}{{{inside}}}" if inside else name
 

@@ -40,6 +40,9 @@ class Channel(Protocol):
     async def send(self, data: bytes) -> None:
         """All of it. Raises Woken, after which the stream is good for nothing but receiving."""
 
+    async def finish(self, last: bytes) -> None:
+        """Send this, say goodbye as TLS does, and close, whatever happens. Raises Woken."""
+
     def received_already(self) -> bytes:
         """What can be had without waiting."""
 
@@ -53,7 +56,7 @@ class Channel(Protocol):
         """Make a wait under way raise Woken."""
 
     def close(self) -> None:
-        """At once, saying goodbye as far as that needs no waiting."""
+        """At once and without a word."""
 
 
 class SocketChannel:
@@ -133,6 +136,21 @@ class SocketChannel:
             data = self._outgoing.read()
         await self._write(data)
 
+    async def finish(self, last: bytes) -> None:
+        try:
+            if self._tls is not None and not self._ended:
+                if last:
+                    self._tls.write(last)
+                with contextlib.suppress(ssl.SSLError):  # SSLWantReadError: the peer's own goodbye is not waited for
+                    self._tls.unwrap()  # (RFC 8446 section 6.1)
+                last = self._outgoing.read()
+            if last:
+                await self._write(last)
+                with contextlib.suppress(BlockingIOError):
+                    self._socket.recv(LARGE_BYTES)  # unread bytes would turn the close into a reset, and lose `last`
+        finally:
+            self._socket.close()
+
     async def _write(self, data: bytes) -> None:
         try:
             sent = self._socket.send(data)
@@ -157,15 +175,15 @@ class SocketChannel:
         tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name or None
         )
+        if server_side:  # the client speaks first
+            await self._read_flight()
         while True:
             try:
                 tls.do_handshake()
             except ssl.SSLWantReadError:
-                await self._write(self._outgoing.read())
-                data = await self._read()
-                if not data:
-                    raise HandshakeError(HandshakeFailure.PEER_CLOSED) from None
-                self._incoming.write(data)
+                if self._outgoing.pending:
+                    await self._write(self._outgoing.read())
+                await self._read_flight()
             except (ssl.SSLError, ssl.CertificateError) as error:
                 with contextlib.suppress(OSError):  # the alert tells the peer why
                     self._socket.send(self._outgoing.read())
@@ -178,6 +196,12 @@ class SocketChannel:
             await self._write(self._outgoing.read())
         return agreed(tls)
 
+    async def _read_flight(self) -> None:
+        data = await self._read()
+        if not data:
+            raise HandshakeError(HandshakeFailure.PEER_CLOSED)
+        self._incoming.write(data)
+
     def peer_certificate(self) -> bytes | None:
         """DER, or None when the peer showed none."""
         return self._tls.getpeercert(binary_form=True) if self._tls is not None else None
@@ -188,16 +212,4 @@ class SocketChannel:
         trio.lowlevel.notify_closing(self._socket)
 
     def close(self) -> None:
-        """Say goodbye as far as that needs no waiting."""
-        with contextlib.suppress(OSError, ssl.SSLError):
-            if self._tls is not None and not self._ended:
-                self._say_close_notify()
-            self._socket.shutdown(socket.SHUT_WR)
-            self._socket.recv(LARGE_BYTES)  # unread bytes would turn the close into a reset, and lose our last reply
         self._socket.close()
-
-    def _say_close_notify(self) -> None:
-        assert self._tls is not None  # noqa: S101  the caller looked
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self._tls.unwrap()
-        self._socket.send(self._outgoing.read())

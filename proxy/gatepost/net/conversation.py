@@ -7,14 +7,13 @@ Nothing here knows SMTP. Deadlines are kept by a sweeper (`net/listeners.py`), w
 from __future__ import annotations
 
 import ssl
-import traceback
+from contextlib import suppress
 from typing import Protocol
 
 import trio
 
 from gatepost.facts import (
     ConversationEnded,
-    Crashed,
     Ending,
     Fact,
     HandshakeDone,
@@ -26,10 +25,11 @@ from gatepost.facts import (
     UpstreamFailure,
 )
 from gatepost.net.channel import Channel, Woken
+from gatepost.net.faults import crashed, failure
 from gatepost.net.tls import HandshakeError
 from gatepost.net.upstream import ConnectError, Dialer
 from gatepost.session.machine import Machine
-from gatepost.session.vocabulary import Action, Close, Record, Secure, Send
+from gatepost.session.vocabulary import Action, Close, Drop, Record, Secure, Send
 from gatepost.wire.refusals import REFUSALS
 
 LAST_WORDS_SECONDS = 5.0  # for a final reply to a peer that may not be reading
@@ -46,12 +46,13 @@ class Conversation:
     """A machine and the legs it speaks on."""
 
     __slots__ = (
-        "_broken", "_context", "_dialer", "_draining", "_legs", "_machine", "_receiving", "_recorder", "_seen",
-        "deadline",
+        "_broken", "_context", "_dialer", "_draining", "_legs", "_machine", "_now", "_opened", "_receiving",
+        "_recorder", "_seen", "deadline",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, recorder: Recorder, dialer: Dialer) -> None:
-        self.deadline = trio.current_time() + LAST_WORDS_SECONDS
+        self._now = trio.lowlevel.current_clock().current_time  # `trio.current_time` asks for the clock each time
+        self.deadline = self._now() + LAST_WORDS_SECONDS
         self._machine = machine
         self._recorder = recorder
         self._dialer = dialer
@@ -59,6 +60,7 @@ class Conversation:
         self._context: ssl.SSLContext | None = None
         self._receiving: Channel | None = None
         self._draining = False
+        self._opened: float | None = None  # when the upstream was dialled, until it was heard
         self._broken: Leg | None = None  # sending on it failed, and the machine does not know yet
         self._seen = 0  # the machine's progress when the deadline was set
 
@@ -107,13 +109,16 @@ class Conversation:
         try:
             data = await channel.receive()
         except Woken:
-            if trio.current_time() >= self.deadline:
+            if self._now() >= self.deadline:
                 return self._machine.late()
             return self._machine.draining() if self._draining else []
-        except OSError:
-            data = b""
+        except OSError as error:
+            return self._machine.gone(leg, failure(error) if leg is Leg.UPSTREAM else None)
         finally:
             self._receiving = None
+        if leg is Leg.UPSTREAM and self._opened is not None:
+            self._recorder.record(UpstreamConnected(self._now() - self._opened))
+            self._opened = None
         return self._machine.received(leg, data) if data else self._machine.gone(leg)
 
     async def _perform(self, actions: list[Action]) -> None:
@@ -122,14 +127,16 @@ class Conversation:
         while actions:
             follow: list[Action] = []
             for action in actions:
-                if isinstance(action, Record):
-                    self._recorder.record(action.fact)
-                elif isinstance(action, Send):
+                if type(action) is Send:
                     await self._send(action.leg, action.data)
-                elif isinstance(action, Close):
+                elif type(action) is Record:
+                    self._recorder.record(action.fact)
+                elif type(action) is Close:
+                    await self._close(action.leg, action.last)
+                elif type(action) is Drop:
                     self._legs.pop(action.leg).close()
                 elif self._broken is None:
-                    follow = await (self._secure(action.leg) if isinstance(action, Secure) else self._open())
+                    follow = await (self._secure(action.leg) if type(action) is Secure else self._open())
             actions = follow if self._broken is None else self._lose(self._broken)
             self._arm()
 
@@ -137,7 +144,7 @@ class Conversation:
         """A peer that made progress has earned a fresh wait."""
         if self._machine.progress != self._seen:
             self._seen = self._machine.progress
-            self.deadline = trio.current_time() + (self._machine.patience or LAST_WORDS_SECONDS)
+            self.deadline = self._now() + (self._machine.patience or LAST_WORDS_SECONDS)
 
     async def _send(self, leg: Leg, data: bytes) -> None:
         """What cannot be sent breaks the leg; the machine is told when the rest of its actions is done."""
@@ -148,6 +155,11 @@ class Conversation:
         except (OSError, Woken):
             self._broken = leg
 
+    async def _close(self, leg: Leg, last: bytes) -> None:
+        with suppress(OSError, Woken):
+            await self._legs[leg].finish(last)
+        del self._legs[leg]
+
     def _lose(self, leg: Leg) -> list[Action]:
         """Tell of a broken leg. What the upstream said before it went is told first: it may be why."""
         self._broken = None
@@ -157,7 +169,7 @@ class Conversation:
         return actions + self._machine.gone(leg)
 
     async def _secure(self, leg: Leg) -> list[Action]:
-        began = trio.current_time()
+        began = self._now()
         channel = self._legs[leg]
         try:
             if leg is Leg.UPSTREAM:
@@ -172,29 +184,23 @@ class Conversation:
         except OSError:
             reason = HandshakeFailure.PEER_CLOSED
         else:
-            self._recorder.record(HandshakeDone(leg, tls, trio.current_time() - began))
+            self._recorder.record(HandshakeDone(leg, tls, self._now() - began))
             return self._machine.secured(leg, tls)
         self._recorder.record(HandshakeFailed(leg, reason))
         return self._machine.gone(leg, reason if leg is Leg.CLIENT else UpstreamFailure.TLS_FAILED)
 
     async def _open(self) -> list[Action]:
-        began = trio.current_time()
+        self._opened = self._now()
         try:
             channel = await self._dialer.connect()
         except ConnectError as error:
             return self._machine.gone(Leg.UPSTREAM, error.reason)
         self._legs[Leg.UPSTREAM] = channel
-        self._recorder.record(UpstreamConnected(trio.current_time() - began))
         return self._machine.opened(channel.peer)
 
     async def _crash(self, bug: Exception) -> None:
-        """A bug of ours. What it says may hold secrets, so only its type and its place are recorded."""
-        frames = tuple(
-            f"{frame.f_code.co_filename.rpartition('/gatepost/')[2]}:{line} {frame.f_code.co_name}"
-            for frame, line in traceback.walk_tb(bug.__traceback__)
-        )
         self._machine.talk.summary.ending = Ending.CRASHED
-        self._recorder.record(Crashed(type(bug).__name__, frames))
+        self._recorder.record(crashed(bug))
         if Leg.CLIENT in self._legs:
             with trio.move_on_after(LAST_WORDS_SECONDS):
                 await self._send(Leg.CLIENT, REFUSALS[Refusal.INTERNAL_FAULT])

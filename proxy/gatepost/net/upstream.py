@@ -6,8 +6,8 @@ import contextlib
 import errno
 import socket
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any
 
 import trio
 
@@ -19,6 +19,9 @@ from gatepost.settings import UpstreamSettings, UpstreamTls
 SocketAddress = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 
 
+NON_BLOCKING_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK  # combining enum members takes as long as a system call
+
+
 class ConnectError(Exception):
     """No connection, for a reason of the closed list."""
 
@@ -27,6 +30,7 @@ class ConnectError(Exception):
         self.reason = reason
 
 
+@lru_cache(maxsize=4096)
 def is_loopback(address: str) -> bool:
     """Whether an IP literal is of this machine alone (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3)."""
     parsed = ip_address(address.partition("%")[0])
@@ -51,31 +55,35 @@ class Dialer:
             self._literal = (family, (str(host), settings.address.port))
 
     async def connect(self) -> Channel:
-        """A connected channel, from the first address that answers. Raises ConnectError."""
+        """A channel to the first address that answers. Raises ConnectError.
+
+        The last address is not waited for: whether anyone answers there shows as soon as the channel is used, and
+        the usual upstream has just one.
+        """
+        addresses = await self._addresses()
         reason = UpstreamFailure.UNRESOLVED
-        for family, address in await self._addresses():
-            connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        for family, address in addresses:
+            connecting = socket.socket(family, NON_BLOCKING_STREAM)
             try:
-                failed = await self._connect(connecting, address)
+                code = connecting.connect_ex(address)
+                if code == errno.EINPROGRESS:
+                    code = 0 if address is addresses[-1][1] else await self._outcome(connecting)
             except BaseException:
                 connecting.close()
                 raise
-            if failed is None:
+            if code == 0:
                 connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return SocketChannel(connecting, Peer(address[0], address[1], is_loopback(address[0])))
             connecting.close()
-            reason = failed
+            reason = UpstreamFailure.UNREACHABLE
         raise ConnectError(reason)
 
-    async def _connect(self, connecting: socket.socket, address: tuple[Any, ...]) -> UpstreamFailure | None:
-        code = connecting.connect_ex(address)
-        if code == errno.EINPROGRESS:
-            with trio.move_on_after(self._seconds) as patience:
-                await trio.lowlevel.wait_writable(connecting)
-            if patience.cancelled_caught:
-                return UpstreamFailure.TIMED_OUT
-            code = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        return UpstreamFailure.UNREACHABLE if code else None
+    async def _outcome(self, connecting: socket.socket) -> int:
+        """An errno; 0: connected."""
+        with trio.move_on_after(self._seconds):
+            await trio.lowlevel.wait_writable(connecting)
+            return connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return errno.ETIMEDOUT
 
     async def _addresses(self) -> list[SocketAddress]:
         if self._literal is not None:

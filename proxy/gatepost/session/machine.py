@@ -45,26 +45,15 @@ ENDS_GROUP = frozenset({Verb.EHLO, Verb.HELO, Verb.STARTTLS, Verb.AUTH, Verb.QUI
 class Machine:
     """Runs one procedure over one talk."""
 
-    __slots__ = ("_procedure", "_wait", "talk")
+    __slots__ = ("_procedure", "_wait", "awaits", "patience", "progress", "talk")
 
     def __init__(self, talk: Talk, procedure: Callable[[Talk], Steps[None]]) -> None:
         self.talk = talk
         self._procedure = procedure(talk)
         self._wait: Wait | None = None
-
-    @property
-    def awaits(self) -> Leg | None:
-        """The leg that is waited for; None: finished."""
-        return self._wait.leg if self._wait else None
-
-    @property
-    def patience(self) -> float:
-        """Seconds."""
-        return self._wait.seconds if self._wait else 0.0
-
-    @property
-    def progress(self) -> int:
-        return self.talk.progress
+        self.awaits: Leg | None = None  # the leg that is waited for; None: finished, or not started
+        self.patience = 0.0  # seconds
+        self.progress = 0
 
     def start(self) -> list[Action]:
         return self._resume()
@@ -106,20 +95,30 @@ class Machine:
         return self._interrupt(Drained()) if self._wait and self._wait.boundary else []
 
     def _resume(self) -> list[Action]:
-        return self._step(lambda: self._procedure.send(None))
+        try:
+            wait = self._procedure.send(None)
+        except StopIteration:
+            wait = None
+        return self._step(wait)
 
     def _interrupt(self, why: Exception) -> list[Action]:
-        return self._step(lambda: self._procedure.throw(why)) if self._wait else []
-
-    def _step(self, go_on: Callable[[], Wait]) -> list[Action]:
-        waited = self._wait
+        if self._wait is None:
+            return []
         try:
-            self._wait = go_on()
+            wait = self._procedure.throw(why)
         except StopIteration:
-            self._wait = None
-        if self._wait is not waited:
-            self.talk.progress += 1
-        actions, self.talk.actions = self.talk.actions, []
+            wait = None
+        return self._step(wait)
+
+    def _step(self, wait: Wait | None) -> list[Action]:
+        talk = self.talk
+        if wait is not self._wait:
+            self._wait = wait
+            talk.progress += 1
+            self.awaits, self.patience = (wait.leg, wait.seconds) if wait else (None, 0.0)
+        self.progress = talk.progress
+        actions = talk.actions
+        talk.actions = []
         return actions
 
 
@@ -142,10 +141,10 @@ def converse(talk: Talk) -> Steps[None]:
         garbled = lost.reason is UpstreamFailure.GARBLED
         _part(talk, Ending.UPSTREAM_LOST, Refusal.UPSTREAM_GARBLED if garbled else Refusal.UPSTREAM_LOST)
     except ClientLost:
-        pass
+        talk.owed.take()
     if talk.phase.stage is Stage.CHUNKS:
         talk.end_message(MessageResult.ABORTED, talk.chunk_bytes)
-    talk.actions.append(Close(Leg.CLIENT))
+    talk.actions.append(Close(Leg.CLIENT, talk.owed.take()))
     yield from upstream.leave(talk)
     talk.record(ConversationEnded(talk.summary))
 
@@ -155,7 +154,6 @@ def _part(talk: Talk, ending: Ending, refusal: Refusal | None) -> None:
     talk.owed.abandon()
     if refusal is not None:
         talk.refuse(refusal)
-    talk.flush()
 
 
 def _serve(talk: Talk) -> Steps[None]:
@@ -283,7 +281,6 @@ def _starttls(talk: Talk, command: Command) -> Steps[None]:
 
 def _quit(talk: Talk, _command: Command) -> Steps[None]:
     talk.answer(GOODBYE)
-    talk.flush()
     raise Hangup(Ending.QUIT)
     yield
 

@@ -33,7 +33,7 @@ from gatepost.facts import (
 from gatepost.policy import Policy, Upstream
 from gatepost.session.owed import Owed
 from gatepost.session.phases import CELLS, Cell, Phase, Stage
-from gatepost.session.vocabulary import Action, Close, Record, Send, UpstreamLost, Wait
+from gatepost.session.vocabulary import Action, Drop, Record, Send, UpstreamLost, Wait
 from gatepost.settings import LoneNewlines, TimeoutSettings, UpstreamSettings
 from gatepost.wire.commands import LINE_BYTES, Verb
 from gatepost.wire.lines import Inbound
@@ -66,6 +66,7 @@ class Waits:
         self.client_handshake = Wait(Leg.CLIENT, timeouts.handshake)
         self.upstream_handshake = Wait(Leg.UPSTREAM, timeouts.handshake)
         self.connect = Wait(Leg.UPSTREAM, timeouts.upstream_connect)
+        self.greeting = Wait(Leg.UPSTREAM, timeouts.upstream_connect + timeouts.upstream_login)
         self.login = Wait(Leg.UPSTREAM, timeouts.upstream_login)
         self.reply = Wait(Leg.UPSTREAM, timeouts.upstream_reply)
         self.accept = Wait(Leg.UPSTREAM, timeouts.upstream_accept)
@@ -81,10 +82,15 @@ class Rules:
     lone_newlines: LoneNewlines
     waits: Waits
     greeting: bytes = field(init=False)
+    cells: dict[tuple[Verb, Phase], Cell] = field(init=False)  # the table, less what the policy takes away
     offers: dict[bool, tuple[Upstream, bytes]] = field(default_factory=dict)  # the last EHLO reply, on clear and on TLS
 
     def __post_init__(self) -> None:
         self.greeting = b"220 " + self.policy.hostname + b" ESMTP\r\n"
+        self.cells = {
+            (verb, phase): self.policy.refusal(verb, phase.channel, logged_in=phase.logged_in) or cell
+            for (verb, phase), cell in CELLS.items()
+        }
 
 
 class Talk:
@@ -92,12 +98,14 @@ class Talk:
 
     __slots__ = (
         "actions", "chunk_bytes", "client", "draining", "errors", "failures", "group", "hello", "idle_commands",
-        "in_body", "live", "owed", "peer", "phase", "progress", "recipients", "replies", "rules", "snapshot", "summary",
-        "unreported_bytes", "upstream", "upstream_open", "upstream_tls",
+        "in_body", "live", "owed", "peer", "phase", "policy", "progress", "recipients", "replies", "rules",
+        "snapshot", "summary", "unreported_bytes", "upstream", "upstream_open", "upstream_tls", "waits",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, snapshot: Upstream | None) -> None:
         self.rules = rules
+        self.policy = rules.policy
+        self.waits = rules.waits
         self.snapshot = snapshot  # the upstream as the last probe saw it
         self.live: Upstream | None = None  # the upstream as this conversation sees it, once it has said EHLO
         self.upstream_open = False
@@ -125,21 +133,12 @@ class Talk:
     # --- what is known
 
     @property
-    def policy(self) -> Policy:
-        return self.rules.policy
-
-    @property
-    def waits(self) -> Waits:
-        return self.rules.waits
-
-    @property
     def known(self) -> Upstream | None:
         return self.live or self.snapshot
 
     def cell(self, verb: Verb) -> Cell:
-        """What to do about a verb here and now: policy first, then the table."""
-        phase = self.phase
-        return self.policy.refusal(verb, phase.channel, logged_in=phase.logged_in) or CELLS[verb, phase]
+        """What to do about a verb here and now."""
+        return self.rules.cells[verb, self.phase]
 
     def move(self, stage: Stage) -> None:
         self.phase = self.phase.at(stage)
@@ -208,7 +207,7 @@ class Talk:
             self.summary.upstream_failure = reason
             self.record(UpstreamFailed(reason))
         if self.upstream_open:
-            self.actions.append(Close(Leg.UPSTREAM))
+            self.actions.append(Drop(Leg.UPSTREAM))
         self.upstream_open = False
         self.live = self.upstream_tls = self.peer = None
         self.upstream = Inbound()

@@ -40,7 +40,7 @@ def _dial(talk: Talk) -> Steps[None]:
     talk.upstream_open = True
     if settings.tls is UpstreamTls.IMPLICIT:
         yield from _secure(talk)
-    greeting = yield from talk.reply(talk.waits.login)
+    greeting = yield from talk.reply(talk.waits.greeting)
     if greeting.code != 220:  # noqa: PLR2004  RFC 5321 section 4.3.2
         raise UpstreamLost(UpstreamFailure.GREETING_REFUSED)
     offered = yield from _hello(talk)

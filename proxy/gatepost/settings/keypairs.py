@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from gatepost.settings.problems import Problem, quote
+
+_ENCRYPTED = re.compile(rb"BEGIN ENCRYPTED|4,ENCRYPTED")  # the PEM label (RFC 7468 section 11), the older Proc-Type
 
 
 def check_pair(table: str, certificate: Path | None, key: Path | None) -> Iterator[Problem]:
@@ -69,7 +72,7 @@ def _read_key(key: str, path: Path) -> PrivateKeyTypes | Problem:
     content = _read(key, path)
     if isinstance(content, Problem):
         return content
-    if b"ENCRYPTED" in content:  # in the PEM label (RFC 7468 section 11) or in the older Proc-Type header
+    if _ENCRYPTED.search(content):
         return Problem(key, f"a key with a passphrase in {quote(str(path))}", "a key without a passphrase")
     try:
         return load_pem_private_key(content, password=None)

@@ -63,18 +63,16 @@ def mechanism_named(name: bytes) -> Mechanism:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """One server's EHLO: keyword (upper case) -> parameters as they stood behind it."""
+    """One server's EHLO: keyword (upper case) -> parameters as they stood behind it.
+
+    `mechanisms` is what it takes in AUTH, also in the old form "AUTH=LOGIN", without those we do not know.
+    """
 
     keywords: dict[bytes, bytes] = field(default_factory=dict)
+    mechanisms: frozenset[Mechanism] = frozenset()
 
     def __contains__(self, keyword: bytes) -> bool:
         return keyword in self.keywords
-
-    @property
-    def mechanisms(self) -> frozenset[Mechanism]:
-        """What it takes in AUTH, also in the old form "AUTH=LOGIN", without those we do not know."""
-        names = self.keywords.get(b"AUTH", b"").upper().split()
-        return frozenset(map(mechanism_named, names)) - {Mechanism.OTHER}
 
     @property
     def size(self) -> int:
@@ -94,4 +92,5 @@ def read(lines: tuple[bytes, ...]) -> Capabilities:
         if keyword == b"AUTH" and keyword in keywords:
             parameters = keywords[keyword] + b" " + parameters
         keywords[keyword] = parameters.strip()
-    return Capabilities(keywords)
+    mechanisms = frozenset(map(mechanism_named, keywords.get(b"AUTH", b"").upper().split()))
+    return Capabilities(keywords, mechanisms - {Mechanism.OTHER})

@@ -6,12 +6,17 @@ changing codes, endless replies) and lenient where old servers are merely sloppy
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gatepost.wire.lines import Inbound, LineTooLong
 
 LINE_BYTES = 4096  # RFC 5321 section 4.5.3.1.5 says 512; old servers write long texts
 REPLY_BYTES = 65_536
+
+
+# RFC 5321 section 4.2.1; a code alone ("250") must be taken, too.
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\0]*))?\r\n")
 
 
 class Garbled(Exception):
@@ -69,22 +74,16 @@ class ReplyReader:
         """Add one line; True when it was the last one of its reply."""
         if line[-2:] != b"\r\n":
             line = line[:-1] + b"\r\n"
-        code, separator, text = line[:3], line[3:4], line[4:-2]
-        if separator == b"\r":  # "250" alone (RFC 5321 section 4.2.1: clients must accept it)
-            text = b""
-        elif separator not in (b" ", b"-"):
-            raise Garbled("a reply line has no code")
-        if not (code.isdigit() and b"2" <= code[:1] <= b"5") or (self._code and code != self._code):
-            raise Garbled("a reply line has no code, or another one than the line before it")
-        if b"\r" in text or b"\0" in text:
-            raise Garbled("a reply line has CR or NUL in it")
+        matched = _LINE.fullmatch(line)
+        if not matched or (self._code and matched[1] != self._code):
+            raise Garbled("a reply line has no code, another one than the line before it, or CR or NUL in it")
         self._bytes += len(line)
         if self._bytes > REPLY_BYTES:
             raise Garbled("a reply is too long")
-        self._code = code
-        self._texts.append(text)
+        self._code = matched[1]
+        self._texts.append(matched[3] or b"")
         self._raw.append(line)
-        return separator != b"-"
+        return matched[2] != b"-"
 
 
 def encode(code: int, *texts: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Observation: facts become metrics and log events. Nothing else counts or logs, so both always agree."""

@@ -1,0 +1,49 @@
+"""The log: one event a line on standard error, JSON unless a terminal reads it.
+
+structlog's renderers print the local variables of a traceback unless told not to, and those may be secrets: gatepost
+logs no tracebacks at all, only where a bug was (`facts.Crashed`). CR and LF in values are escaped in both forms, so no
+client can write a line of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+
+from gatepost.settings import LogFormat, LogLevel
+
+LEVELS = {
+    LogLevel.DEBUG: logging.DEBUG,
+    LogLevel.INFO: logging.INFO,
+    LogLevel.WARNING: logging.WARNING,
+    LogLevel.ERROR: logging.ERROR,
+}
+
+
+def configure(
+    log_format: LogFormat, level: LogLevel, stream: TextIO | None = None
+) -> structlog.typing.FilteringBoundLogger:
+    """The logger; events below `level` cost next to nothing."""
+    stream = sys.stderr if stream is None else stream
+    console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and stream.isatty())
+    renderer: structlog.typing.Processor
+    if console:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, repr_native_str=True
+        )
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(stream) if console else structlog.PrintLogger(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        cache_logger_on_first_use=True,
+    )
+    return logger
