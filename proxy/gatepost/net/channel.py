@@ -62,7 +62,7 @@ class Channel(Protocol):
 class SocketChannel:
     """A channel over a connected TCP socket."""
 
-    __slots__ = ("_ended", "_incoming", "_outgoing", "_read_bytes", "_socket", "_tls", "peer")
+    __slots__ = ("_ended", "_incoming", "_outgoing", "_read_bytes", "_socket", "_tls", "_undecrypted", "peer")
 
     def __init__(self, connected: socket.socket, peer: Peer) -> None:
         self.peer = peer
@@ -72,19 +72,22 @@ class SocketChannel:
         self._outgoing: ssl.MemoryBIO
         self._read_bytes = SMALL_BYTES
         self._ended = False  # no plaintext will follow
+        self._undecrypted = False  # records were read that nobody has looked at
 
     # --- receiving
 
     async def receive(self) -> bytes:
         while not self._ended:
-            if self._tls is not None and (plaintext := self._decrypted()):
-                return plaintext
-            if self._ended:
-                break
-            data = await self._read()
-            if self._tls is None or not data:
-                return data
-            self._incoming.write(data)
+            if self._undecrypted:
+                self._undecrypted = False
+                if plaintext := self._decrypted():
+                    return plaintext
+            else:
+                data = await self._read()
+                if self._tls is None or not data:
+                    return data
+                self._incoming.write(data)
+                self._undecrypted = True
         return b""
 
     def received_already(self) -> bytes:
@@ -191,6 +194,7 @@ class SocketChannel:
             else:
                 break
         self._tls = tls
+        self._undecrypted = True  # the peer may have spoken right behind its handshake
         # In TLS 1.3 only session tickets are left to be sent by a server: they go out with what it says next.
         if not (server_side and tls.version() == "TLSv1.3"):
             await self._write(self._outgoing.read())

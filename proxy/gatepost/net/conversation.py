@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
-from typing import Protocol
 
 import trio
 
 from gatepost.facts import (
     ConversationEnded,
     Ending,
-    Fact,
     HandshakeDone,
     HandshakeFailed,
     HandshakeFailure,
@@ -26,6 +24,7 @@ from gatepost.facts import (
 )
 from gatepost.net.channel import Channel, Woken
 from gatepost.net.faults import crashed, failure
+from gatepost.net.observing import Recorder
 from gatepost.net.tls import HandshakeError
 from gatepost.net.upstream import ConnectError, Dialer
 from gatepost.session.machine import Machine
@@ -33,13 +32,6 @@ from gatepost.session.vocabulary import Action, Close, Drop, Record, Secure, Sen
 from gatepost.wire.refusals import REFUSALS
 
 LAST_WORDS_SECONDS = 5.0  # for a final reply to a peer that may not be reading
-
-
-class Recorder(Protocol):
-    """Where a conversation's facts go."""
-
-    def record(self, fact: Fact) -> None:
-        """Must not raise, and must not wait."""
 
 
 class Conversation:

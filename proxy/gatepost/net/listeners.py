@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import Protocol
 
 import trio
 
-from gatepost.facts import ConnectionRefused, DrainBegan, Limit, Peer, ProcessFact, Refusal
+from gatepost.facts import ConnectionRefused, DrainBegan, Limit, Peer, Refusal
 from gatepost.net.channel import SocketChannel
-from gatepost.net.conversation import Conversation, Recorder
+from gatepost.net.conversation import Conversation
+from gatepost.net.observing import Observer
 from gatepost.net.probe import Watch
 from gatepost.net.tls import Certificates
 from gatepost.net.upstream import Dialer
@@ -33,16 +33,6 @@ TURNED_AWAY = {
     Limit.CONVERSATIONS_PER_CLIENT: Refusal.TOO_MANY_FROM_CLIENT,
 }
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-
-class Observer(Protocol):
-    """Where facts go."""
-
-    def record(self, fact: ProcessFact) -> None:
-        """What belongs to no conversation."""
-
-    def conversation(self, listener: str, peer: Peer) -> Recorder:
-        """A new conversation's own recorder."""
 
 
 def listen(address: Address, *, dual: bool) -> socket.socket:
