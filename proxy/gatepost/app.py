@@ -41,12 +41,43 @@ class Bound:
         return [f"{name} {host}:{port}" for name, addresses in self.listeners.items() for host, port in addresses]
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that can be made without waiting; what can go wrong at a start goes wrong here."""
+
+    settings: Settings
+    observer: Observer
+    metrics: Metrics
+    certificates: Certificates
+    doors: list[Door]
+    endpoint: socket.socket
+
+    @classmethod
+    def make(cls, settings: Settings) -> Parts:
+        """Raises CannotStart."""
+        names = tuple(listener.name for listener in settings.listeners)
+        metrics = Metrics(names)
+        observer = Observer(metrics, logs.configure(settings.log.format, settings.log.level), names)
+        return cls(
+            settings,
+            observer,
+            metrics,
+            certificates=_certificates(settings, observer),
+            doors=_open_doors(settings),
+            endpoint=_listen(settings.observe.bind, dual=True),
+        )
+
+    def bound(self) -> Bound:
+        listeners = {door.name: [_name(listening) for listening in door.sockets] for door in self.doors}
+        return Bound(listeners, _name(self.endpoint))
+
+
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once. Raises CannotStart."""
-    trio.run(_run, settings, strict_exception_groups=False)
+    trio.run(_run, Parts.make(settings))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(parts: Parts) -> None:
     stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
@@ -58,36 +89,30 @@ async def _run(settings: Settings) -> None:
                     stop.set()
 
             nursery.start_soon(heed)
-            await serve(settings, stop=stop)
+            await _serve(parts, stop, trio.TASK_STATUS_IGNORED)
             nursery.cancel_scope.cancel()
 
 
-async def serve(
-    settings: Settings,
-    *,
-    stop: trio.Event | None = None,
-    task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """The whole application, until `stop` is set and everyone has left, or cancelled. Raises CannotStart."""
-    stop = trio.Event() if stop is None else stop
-    metrics = Metrics([listener.name for listener in settings.listeners])
-    log = logs.configure(settings.log.format, settings.log.level)
-    observer = Observer(metrics, log, tuple(listener.name for listener in settings.listeners))
-    certificates = _certificates(settings, observer)
+async def serve(settings: Settings, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
+    """The whole application, without signals, until cancelled. Raises CannotStart."""
+    await _serve(Parts.make(settings), trio.Event(), task_status)
+
+
+async def _serve(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bound]) -> None:
+    """Until `stop` is set and everyone has left, or cancelled."""
+    settings, observer, certificates = parts.settings, parts.observer, parts.certificates
     dialer = Dialer(settings.upstream, settings.timeouts.upstream_connect)
-    doors = _open_doors(settings)
-    watch = Watch(doors[0].rules, dialer)
-    observer.record(await watch.probe())
+    watch = Watch(parts.doors[0].rules, dialer)
     gate = Gate(_affordable(settings), dialer=dialer, watch=watch, certificates=certificates, observer=observer)
     async with trio.open_nursery() as nursery:
-        pages = endpoint.Pages(metrics, lambda: _not_ready(watch, certificates, stop))
-        observe = await _open_endpoint(nursery, settings.observe.bind, pages)
+        pages = endpoint.Pages(parts.metrics, lambda: _not_ready(watch, certificates, stop))
+        nursery.start_soon(endpoint.serve, parts.endpoint, pages)
         nursery.start_soon(_keep_probing, watch, settings.upstream.probe_seconds, observer)
         nursery.start_soon(_keep_certificates, certificates, settings.tls.watch_seconds, observer)
-        bound = Bound({door.name: [_name(listening) for listening in door.sockets] for door in doors}, observe)
+        bound = parts.bound()
         observer.record(Started(tuple(bound.lines())))
         task_status.started(bound)
-        observer.record(Stopped(await gate.serve(doors, stop, settings.timeouts.drain)))
+        observer.record(Stopped(await gate.serve(parts.doors, stop, settings.timeouts.drain)))
         nursery.cancel_scope.cancel()
 
 
@@ -124,14 +149,6 @@ def _listen(address: Address, *, dual: bool) -> socket.socket:
         raise CannotStart(f"cannot listen on {address}: {os.strerror(error.errno or 0)}") from None
 
 
-async def _open_endpoint(nursery: trio.Nursery, address: Address, pages: endpoint.Pages) -> tuple[str, int]:
-    try:
-        bound: tuple[str, int] = await nursery.start(endpoint.serve, address, pages)
-    except OSError as error:
-        raise CannotStart(f"cannot listen on {address}: {os.strerror(error.errno or 0)}") from None
-    return bound
-
-
 def _affordable(settings: Settings) -> LimitSettings:
     """The limits, with conversations lowered to what the file descriptors allow: two for each."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -154,8 +171,8 @@ def _name(listening: socket.socket) -> tuple[str, int]:
 
 async def _keep_probing(watch: Watch, seconds: float, observer: Observer) -> None:
     while True:
-        await trio.sleep(seconds)
         observer.record(await watch.probe())
+        await trio.sleep(seconds)
 
 
 async def _keep_certificates(certificates: Certificates, seconds: float, observer: Observer) -> None:

@@ -15,7 +15,6 @@ import h11
 import trio
 
 from gatepost.observe.metrics import Metrics
-from gatepost.settings import Address
 
 CONNECTIONS = 32
 SECONDS = 5.0
@@ -49,23 +48,15 @@ class Pages:
         return HTTPStatus.NOT_FOUND, TEXT, b"/metrics /livez /readyz\n"
 
 
-async def serve(
-    address: Address, pages: Pages, *, task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Serve until cancelled; tells where it is bound. Raises OSError when it cannot be."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with trio.socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        await listening.bind((address.host, address.port))
-        listening.listen()
-        task_status.started(listening.getsockname()[:2])
-        places = trio.CapacityLimiter(CONNECTIONS)
+async def serve(listening: socket.socket, pages: Pages) -> None:
+    """Serve on a listening socket until cancelled."""
+    places = trio.CapacityLimiter(CONNECTIONS)
 
-        async def handle(stream: trio.SocketStream) -> None:
-            async with places:
-                await _handle(stream, pages)
+    async def handle(stream: trio.SocketStream) -> None:
+        async with places:
+            await _handle(stream, pages)
 
-        await trio.serve_listeners(handle, [trio.SocketListener(listening)])
+    await trio.serve_listeners(handle, [trio.SocketListener(trio.socket.from_stdlib_socket(listening))])
 
 
 async def _handle(stream: trio.SocketStream, pages: Pages) -> None:
