@@ -129,6 +129,7 @@ class Ending(Label):
     REFUSED = "refused"  # closed by a limit, a violation or too many errors
     UPSTREAM_LOST = "upstream_lost"
     DRAINED = "drained"
+    CUT_OFF = "cut_off"  # not done when the time to drain was over
     CRASHED = "crashed"
 
 
@@ -313,7 +314,7 @@ class Summary:
     body_bytes: int = 0
     last_refusal: Refusal | None = None
     violations: set[Violation] = field(default_factory=set)
-    ending: Ending = Ending.CLIENT_GONE
+    ending: Ending = Ending.CUT_OFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,13 +73,15 @@ class Policy:
             return ()
         return tuple(plan.SERVER)
 
-    def offer(self, upstream: Upstream, *, starttls: bool, mechanisms: tuple[Mechanism, ...]) -> list[bytes]:
+    def offer(
+        self, upstream: Upstream, channel: Channel, *, starttls: bool, mechanisms: tuple[Mechanism, ...]
+    ) -> list[bytes]:
         """The lines of an EHLO reply: upstream's capabilities, less those not carried, plus gatepost's own."""
         lines = [self.hostname, b"PIPELINING"]
         for keyword, parameters in upstream.capabilities.keywords.items():
             if keyword not in CARRIED or keyword == b"PIPELINING":
                 continue
-            if keyword == b"REQUIRETLS" and (starttls or not self._may_require_tls(upstream)):
+            if keyword == b"REQUIRETLS" and not self._may_require_tls(upstream, channel):
                 continue
             value = self._lowered(keyword, parameters)
             lines.append(keyword + b" " + value if value else keyword)
@@ -99,13 +101,15 @@ class Policy:
         needed = NEEDS_EXTENSION.get(verb)
         return Refusal.NOT_IMPLEMENTED if needed and needed not in upstream.capabilities else None
 
-    def envelope_refusal(self, command: Command, envelope: Envelope, upstream: Upstream) -> Refusal | None:
+    def envelope_refusal(
+        self, command: Command, envelope: Envelope, upstream: Upstream, channel: Channel
+    ) -> Refusal | None:
         """What is wrong with the arguments of MAIL or RCPT, as far as gatepost must know."""
         if not command.ascii and b"SMTPUTF8" not in upstream.capabilities:
             return Refusal.ADDRESS_NOT_ASCII
         extensions = PARAMETERS[command.verb]
         for keyword, value in envelope.parameters:
-            if keyword == b"REQUIRETLS" and not self._may_require_tls(upstream):
+            if keyword == b"REQUIRETLS" and not self._may_require_tls(upstream, channel):
                 return Refusal.REQUIRETLS_IMPOSSIBLE
             extension = extensions.get(keyword)
             if keyword == b"BODY" and value.upper() == b"BINARYMIME":
@@ -127,9 +131,10 @@ class Policy:
         return None
 
     @staticmethod
-    def _may_require_tls(upstream: Upstream) -> bool:
-        """RFC 8689 section 4.1: the next hop must be TLS, to a proven peer, and know REQUIRETLS."""
-        return upstream.encrypted and upstream.guarded and b"REQUIRETLS" in upstream.capabilities
+    def _may_require_tls(upstream: Upstream, channel: Channel) -> bool:
+        """RFC 8689 section 4.1: both legs must be TLS, the upstream be proven, and know REQUIRETLS."""
+        encrypted = upstream.encrypted and upstream.guarded and channel is Channel.TLS
+        return encrypted and b"REQUIRETLS" in upstream.capabilities
 
     def _lowered(self, keyword: bytes, parameters: bytes) -> bytes:
         """A limit that the upstream states, lowered to ours."""

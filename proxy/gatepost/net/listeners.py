@@ -158,12 +158,12 @@ class Gate:
             conversation = Conversation(machine, self._observer.conversation(door.name, peer), self._dialer)
             listener = door.rules.policy.listener
             conversation.accept(SocketChannel(connected, peer), self._certificates.context(listener.profile))
+            self._inside.add(conversation)
+            if client is not None:
+                self._per_client[client] += 1
             inside.start_soon(self._converse, conversation, client)
 
     async def _converse(self, conversation: Conversation, client: str | None) -> None:
-        self._inside.add(conversation)
-        if client is not None:
-            self._per_client[client] += 1
         try:
             await conversation.run()
         finally:

@@ -16,7 +16,8 @@ from gatepost.net.channel import Channel, SocketChannel
 from gatepost.net.tls import HandshakeError, pinned, upstream_context
 from gatepost.settings import UpstreamSettings, UpstreamTls
 
-SocketAddress = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+SocketName = tuple[str, int] | tuple[str, int, int, int]
+SocketAddress = tuple[socket.AddressFamily, SocketName]
 
 
 NON_BLOCKING_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK  # combining enum members takes as long as a system call
@@ -63,20 +64,26 @@ class Dialer:
         addresses = await self._addresses()
         reason = UpstreamFailure.UNRESOLVED
         for family, address in addresses:
-            connecting = socket.socket(family, NON_BLOCKING_STREAM)
+            reason = UpstreamFailure.UNREACHABLE
             try:
-                code = connecting.connect_ex(address)
-                if code == errno.EINPROGRESS:
-                    code = 0 if address is addresses[-1][1] else await self._outcome(connecting)
+                connecting = socket.socket(family, NON_BLOCKING_STREAM)
+            except OSError:  # no descriptor left, or no such family here
+                continue
+            try:
+                if await self._connects(connecting, address, last=address is addresses[-1][1]):
+                    return SocketChannel(connecting, Peer(address[0], address[1], is_loopback(address[0])))
             except BaseException:
                 connecting.close()
                 raise
-            if code == 0:
-                connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return SocketChannel(connecting, Peer(address[0], address[1], is_loopback(address[0])))
             connecting.close()
-            reason = UpstreamFailure.UNREACHABLE
         raise ConnectError(reason)
+
+    async def _connects(self, connecting: socket.socket, address: SocketName, *, last: bool) -> bool:
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = connecting.connect_ex(address)
+        if code == errno.EINPROGRESS and not last:
+            code = await self._outcome(connecting)
+        return code in (0, errno.EINPROGRESS)
 
     async def _outcome(self, connecting: socket.socket) -> int:
         """An errno; 0: connected."""

@@ -36,6 +36,7 @@ from gatepost.wire.commands import AUTH_LINE_BYTES, LINE_BYTES, BadCharacters, C
 from gatepost.wire.lines import LineTooLong
 from gatepost.wire.replies import encode
 
+SENDS_MAIL = frozenset({Duty.MAIL, Duty.RCPT, Duty.DATA, Duty.BDAT})  # all other commands are idle until a login
 READY_FOR_TLS = encode(220, b"2.0.0 Ready to start TLS")
 TLS_HANDSHAKE = b"\x16"  # RFC 8446 section 5.1: the content type a TLS hello begins with
 GOODBYE = encode(221, b"2.0.0 Bye")
@@ -79,8 +80,8 @@ class Machine:
         """A leg ended, could not be opened, or could not be secured."""
         if leg is Leg.UPSTREAM:
             return self._interrupt(UpstreamLost(why if isinstance(why, UpstreamFailure) else UpstreamFailure.CLOSED))
-        if isinstance(why, HandshakeFailure):
-            self.talk.summary.ending = Ending.HANDSHAKE_FAILED
+        failed = isinstance(why, HandshakeFailure)
+        self.talk.summary.ending = Ending.HANDSHAKE_FAILED if failed else Ending.CLIENT_GONE
         return self._interrupt(ClientLost())
 
     def late(self) -> list[Action]:
@@ -127,7 +128,6 @@ class Machine:
 
 def converse(talk: Talk) -> Steps[None]:
     """A whole conversation, from the greeting to the last Close, whatever happens in it."""
-    talk.summary.ending = Ending.CLIENT_GONE
     try:
         yield from _serve(talk)
     except Hangup as hangup:
@@ -190,7 +190,7 @@ def _greet(talk: Talk) -> Steps[None]:
 
 def _take(talk: Talk, line: bytes) -> Steps[None]:
     """One command: may it run here, does the listener demand something first, then do it."""
-    _count(talk)
+    talk.summary.commands += 1
     try:
         command = commands.parse(line)
     except BadCharacters:
@@ -200,6 +200,8 @@ def _take(talk: Talk, line: bytes) -> Steps[None]:
         if command.verb in ENDS_GROUP:
             yield from settle(talk)
         cell = talk.cell(command.verb)
+        if cell not in SENDS_MAIL and not talk.phase.logged_in:
+            talk.idle_commands += 1
         if isinstance(cell, Refusal):
             yield from _turn_down(talk, command, cell)
         else:
@@ -211,12 +213,6 @@ def _take(talk: Talk, line: bytes) -> Steps[None]:
     if talk.idle_commands > limits.commands_before_login:
         talk.limit(Limit.COMMANDS_BEFORE_LOGIN)
         yield from hang_up(talk, Refusal.TOO_MANY_COMMANDS)
-
-
-def _count(talk: Talk) -> None:
-    talk.summary.commands += 1
-    if not talk.phase.logged_in:
-        talk.idle_commands += 1
 
 
 def _turn_down(talk: Talk, command: Command, refusal: Refusal) -> Steps[None]:
@@ -257,7 +253,7 @@ def _offer(talk: Talk) -> bytes:
     if remembered and remembered[0] is known and not talk.phase.logged_in:
         return remembered[1]
     mechanisms = talk.policy.mechanisms(known) if talk.cell(Verb.AUTH) is Duty.AUTH else ()
-    offer = encode(250, *talk.policy.offer(known, starttls=starttls, mechanisms=mechanisms))
+    offer = encode(250, *talk.policy.offer(known, talk.phase.channel, starttls=starttls, mechanisms=mechanisms))
     if known is talk.snapshot and not talk.phase.logged_in:
         talk.rules.offers[starttls] = (known, offer)
     return offer

@@ -12,6 +12,7 @@ upstream connection.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from gatepost.facts import Ending, Limit, MessageResult, Refusal, UpstreamFailure, Violation
 from gatepost.session.phases import Stage
@@ -81,7 +82,7 @@ def _checked(talk: Talk, command: Command) -> Steps[bool]:
         return False
     assert talk.live is not None  # noqa: S101  it is ready
     try:
-        refusal = talk.policy.envelope_refusal(command, commands.envelope(command), talk.live)
+        refusal = talk.policy.envelope_refusal(command, commands.envelope(command), talk.live, talk.phase.channel)
     except commands.SyntaxFault:
         refusal = Refusal.SYNTAX
     if refusal:
@@ -262,7 +263,7 @@ def _drop_chunk(talk: Talk, left: _Left) -> Steps[None]:
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 
-def _withdraw(talk: Talk, refusal: Refusal, rest: Callable[[], Steps[None]]) -> Steps[None]:
+def _withdraw(talk: Talk, refusal: Refusal, rest: Callable[[], Steps[None]]) -> Steps[NoReturn]:
     """Refuse a message half-way: drop the upstream connection, the rest of the message, and then the client."""
     talk.drop_upstream()
     talk.in_body = False
@@ -274,7 +275,7 @@ def _withdraw(talk: Talk, refusal: Refusal, rest: Callable[[], Steps[None]]) -> 
     raise Hangup(Ending.REFUSED, refusal)
 
 
-def _lost(talk: Talk, reason: UpstreamFailure, rest: Callable[[], Steps[None]]) -> Steps[Reply]:
+def _lost(talk: Talk, reason: UpstreamFailure, rest: Callable[[], Steps[None]]) -> Steps[NoReturn]:
     """The upstream was lost in a message. What it said before it went, if anything, is the answer; never a 250."""
     early = _early_reply(talk)
     talk.drop_upstream(reason)
