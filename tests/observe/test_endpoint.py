@@ -1,0 +1,102 @@
+"""The endpoint, over real loopback connections."""
+
+import http.client
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from gatepost.observe import endpoint
+from gatepost.observe.metrics import Metrics
+
+Answer = tuple[int, str, bytes]
+
+
+@asynccontextmanager
+async def serving(reasons: list[str]) -> AsyncIterator[int]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)  # noqa: FBT003  the stdlib has it so
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(endpoint.serve, listening, endpoint.Pages(Metrics(("mx",)), lambda: reasons))
+        yield listening.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+def ask(port: int, path: str, method: str = "GET") -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.headers["content-type"], response.read()
+    finally:
+        connection.close()
+
+
+async def asked(port: int, path: str, method: str = "GET") -> Answer:
+    return await trio.to_thread.run_sync(partial(ask, port, path, method))
+
+
+async def test_metrics_are_served() -> None:
+    async with serving([]) as port:
+        status, content_type, body = await asked(port, "/metrics")
+    assert status == 200
+    assert content_type.startswith("text/plain")
+    assert b'gatepost_conversations_active{listener="mx"} 0.0' in body
+
+
+async def test_it_lives_and_is_ready() -> None:
+    async with serving([]) as port:
+        assert (await asked(port, "/livez"))[0] == 200
+        assert await asked(port, "/readyz") == (200, endpoint.TEXT, b"ready\n")
+
+
+async def test_reasons_for_not_being_ready_are_given_a_line_each() -> None:
+    async with serving(["upstream: unreachable", "stopping"]) as port:
+        assert await asked(port, "/readyz") == (503, endpoint.TEXT, b"upstream: unreachable\nstopping\n")
+        assert (await asked(port, "/livez"))[0] == 200
+
+
+async def test_other_paths_and_methods_are_refused() -> None:
+    async with serving([]) as port:
+        assert (await asked(port, "/"))[0] == 404
+        assert (await asked(port, "/metrics", "POST"))[0] == 405
+
+
+async def test_head_has_no_body() -> None:
+    async with serving([]) as port:
+        status, _, body = await asked(port, "/metrics", "HEAD")
+    assert (status, body) == (200, b"")
+
+
+async def test_several_requests_go_over_one_connection() -> None:
+    def twice(port: int) -> list[int]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        statuses = []
+        for _ in range(2):
+            connection.request("GET", "/livez")
+            response = connection.getresponse()
+            response.read()
+            statuses.append(response.status)
+        connection.close()
+        return statuses
+
+    async with serving([]) as port:
+        assert await trio.to_thread.run_sync(twice, port) == [200, 200]
+
+
+async def test_garbage_and_huge_headers_close_their_own_connection_only() -> None:
+    async with serving([]) as port:
+        for junk in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000, b"\r\n" * 50_000):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            async with stream:
+                with trio.fail_after(10):
+                    try:
+                        await stream.send_all(junk)
+                        await stream.send_eof()
+                        while await stream.receive_some():
+                            pass
+                    except trio.BrokenResourceError:
+                        pass  # closed on us: that is what it should do
+        assert (await asked(port, "/livez"))[0] == 200
