@@ -7,6 +7,7 @@ client can write a line of its own.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import TextIO
@@ -35,9 +36,10 @@ def configure(
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, repr_native_str=True
         )
     else:
-        renderer = structlog.processors.JSONRenderer()
+        encode = json.JSONEncoder(default=repr).encode  # made once: json.dumps would make one for every event
+        renderer = structlog.processors.JSONRenderer(serializer=lambda event, **_: encode(event))
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream) if console else structlog.PrintLogger(stream),
+        structlog.WriteLogger(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
