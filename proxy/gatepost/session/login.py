@@ -103,7 +103,8 @@ def _attempt(talk: Talk, mechanism: Mechanism, initial: bytes | None) -> Steps[t
     try:
         return password, (yield from _present(talk, mechanism, password))
     except UpstreamLost as lost:
-        talk.drop_upstream(lost.reason)
+        if talk.upstream_open:  # otherwise `reach` has noted it
+            talk.drop_upstream(lost.reason)
         return password, _UNAVAILABLE
 
 
