@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("gatepost", deadline=None)  # a slow machine is no failure
+settings.load_profile("gatepost")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -197,8 +197,8 @@ def _take(talk: Talk, line: bytes) -> Steps[None]:
         talk.violate(Violation.BAD_CHARACTERS)
         talk.refuse(Refusal.BAD_CHARACTERS)
     else:
-        if command.verb in ENDS_GROUP:
-            yield from settle(talk)
+        if command.verb in ENDS_GROUP or (command.verb is Verb.MAIL and talk.owed.awaits(Verb.MAIL)):
+            yield from settle(talk)  # whether a second MAIL is in place depends on what became of the first
         cell = talk.cell(command.verb)
         if cell not in SENDS_MAIL and not talk.phase.logged_in:
             talk.idle_commands += 1

@@ -266,8 +266,7 @@ def _note(talk: Talk, verb: Verb, reply: Reply) -> None:
         return
     if verb is Verb.RCPT:
         talk.recipients -= 1
-    elif verb in (Verb.MAIL, Verb.BDAT) and not talk.owed.awaits(Verb.MAIL):
-        # The transaction did not begin, or its message failed, and no later MAIL is under way.
+    elif verb in (Verb.MAIL, Verb.BDAT):  # the transaction did not begin, or its message failed
         if talk.phase.stage is Stage.CHUNKS:
             talk.end_message(MessageResult.REJECTED, talk.chunk_bytes)
         talk.move(Stage.READY)

@@ -1,0 +1,147 @@
+"""What a listener demands, what it offers, and which arguments it takes."""
+
+import pytest
+
+from gatepost.facts import Channel, Mechanism, Refusal
+from gatepost.policy import BEFORE_LOGIN, BEFORE_TLS, NEVER, Policy, Upstream
+from gatepost.settings import Address, Auth, LimitSettings, ListenerSettings, ListenerTls
+from gatepost.wire import commands
+from gatepost.wire.capabilities import read
+from gatepost.wire.commands import Verb
+
+RICH = (
+    b"legacy",
+    b"PIPELINING",
+    b"SIZE 1000000",
+    b"VRFY",
+    b"ETRN",
+    b"AUTH PLAIN LOGIN",
+    b"STARTTLS",
+    b"8BITMIME",
+    b"DSN",
+    b"SMTPUTF8",
+    b"REQUIRETLS",
+    b"LIMITS RCPTMAX=5000 MAILMAX=10",
+    b"XCLIENT NAME ADDR",
+    b"BURL",
+    b"X-OWN",
+)
+
+
+def policy(auth: Auth = Auth.REQUIRED, **limits: int) -> Policy:
+    listener = ListenerSettings(name="x", bind=(Address("127.0.0.1", 0),), tls=ListenerTls.STARTTLS, auth=auth)
+    return Policy(listener, LimitSettings.model_validate(limits), b"mx.example")
+
+
+def upstream(*lines: bytes, encrypted: bool = False, guarded: bool = True) -> Upstream:
+    return Upstream(read(lines or RICH), encrypted=encrypted, guarded=guarded)
+
+
+def refusal(it: Policy, line: bytes, channel: Channel = Channel.TLS, behind: Upstream | None = None) -> Refusal | None:
+    command = commands.parse(line + b"\r\n")
+    return it.envelope_refusal(command, commands.envelope(command), behind or upstream(), channel)
+
+
+@pytest.mark.parametrize("verb", Verb)
+def test_what_a_submission_listener_demands(verb: Verb) -> None:
+    it = policy()
+    clear = it.refusal(verb, Channel.CLEAR, logged_in=False)
+    secured = it.refusal(verb, Channel.TLS, logged_in=False)
+    assert clear is (None if verb in BEFORE_TLS | NEVER else Refusal.TLS_REQUIRED)
+    assert secured is (None if verb in BEFORE_LOGIN | NEVER else Refusal.AUTH_REQUIRED)
+    assert it.refusal(verb, Channel.TLS, logged_in=True) is None
+
+
+@pytest.mark.parametrize("verb", Verb)
+def test_port_25_demands_nothing(verb: Verb) -> None:
+    assert policy(Auth.OPTIONAL).refusal(verb, Channel.CLEAR, logged_in=False) is None
+    off = policy(Auth.OFF).refusal(verb, Channel.TLS, logged_in=False)
+    assert off is (Refusal.AUTH_DISABLED if verb is Verb.AUTH else None)
+
+
+def test_the_offer_is_what_both_can_do() -> None:
+    offer = policy().offer(upstream(), Channel.TLS, starttls=False, mechanisms=(Mechanism.PLAIN, Mechanism.LOGIN))
+    assert offer == [
+        b"mx.example",
+        b"PIPELINING",
+        b"SIZE 1000000",
+        b"VRFY",
+        b"ETRN",
+        b"8BITMIME",
+        b"DSN",
+        b"SMTPUTF8",
+        b"LIMITS RCPTMAX=1000 MAILMAX=10",
+        b"AUTH PLAIN LOGIN",
+    ]
+
+
+def test_a_poor_upstream_leaves_pipelining_and_starttls() -> None:
+    offer = policy().offer(upstream(b"legacy", b"HELP"), Channel.CLEAR, starttls=True, mechanisms=())
+    assert offer == [b"mx.example", b"PIPELINING", b"HELP", b"STARTTLS"]
+
+
+@pytest.mark.parametrize(
+    ("line", "stated"),
+    [
+        (b"SIZE 1000000", b"SIZE 70000"),
+        (b"SIZE 66000", b"SIZE 66000"),
+        (b"SIZE", b"SIZE 70000"),
+        (b"HELP", b"SIZE 70000"),
+    ],
+)
+def test_our_own_size_lowers_the_upstreams(line: bytes, stated: bytes) -> None:
+    offer = policy(message_bytes=70_000).offer(upstream(b"x", line), Channel.TLS, starttls=False, mechanisms=())
+    assert stated in offer
+
+
+def test_requiretls_needs_tls_on_both_legs_and_a_proven_upstream() -> None:
+    good = upstream(encrypted=True)
+    for behind, channel, offered in (
+        (good, Channel.TLS, True),
+        (good, Channel.CLEAR, False),
+        (upstream(), Channel.TLS, False),
+        (upstream(encrypted=True, guarded=False), Channel.TLS, False),
+        (upstream(b"x", b"SIZE", encrypted=True), Channel.TLS, False),
+    ):
+        offer = policy().offer(behind, channel, starttls=False, mechanisms=())
+        assert (b"REQUIRETLS" in offer) is offered
+        refused = refusal(policy(), b"MAIL FROM:<a@b> REQUIRETLS", channel, behind)
+        assert refused is (None if offered else Refusal.REQUIRETLS_IMPOSSIBLE)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"MAIL FROM:<a@b>", None),
+        (b"MAIL FROM:<> SIZE=1000 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=x AUTH=<>", None),
+        ("MAIL FROM:<ü@b> SMTPUTF8".encode(), None),
+        (b"RCPT TO:<a@b> NOTIFY=NEVER ORCPT=rfc822;a@b", None),
+        (b"RCPT TO:<a@b> SIZE=1000", Refusal.PARAMETER_UNKNOWN),
+        (b"MAIL FROM:<a@b> NOTIFY=NEVER", Refusal.PARAMETER_UNKNOWN),
+        (b"MAIL FROM:<a@b> BODY=BINARYMIME", Refusal.PARAMETER_UNKNOWN),
+        (b"MAIL FROM:<a@b> MT-PRIORITY=3", Refusal.PARAMETER_UNKNOWN),
+        (b"MAIL FROM:<a@b> X-OWN=1", Refusal.PARAMETER_UNKNOWN),
+        (b"MAIL FROM:<a@b> SIZE=x", Refusal.PARAMETER_SYNTAX),
+        (b"MAIL FROM:<a@b> SIZE", Refusal.PARAMETER_SYNTAX),
+    ],
+)
+def test_parameters_belong_to_extensions_that_were_offered(line: bytes, expected: Refusal | None) -> None:
+    assert refusal(policy(), line) is expected
+
+
+def test_an_address_in_utf8_needs_an_upstream_that_knows_it() -> None:
+    behind = upstream(b"x", b"8BITMIME")
+    for line in ("MAIL FROM:<ü@b>", "RCPT TO:<ü@b>"):
+        assert refusal(policy(), line.encode(), Channel.TLS, behind) is Refusal.ADDRESS_NOT_ASCII
+
+
+def test_our_own_size_is_checked_also_where_the_upstream_has_none() -> None:
+    it = policy(message_bytes=70_000)
+    assert refusal(it, b"MAIL FROM:<a@b> SIZE=70001", Channel.TLS, upstream(b"x", b"HELP")) is Refusal.MESSAGE_TOO_BIG
+    assert refusal(it, b"MAIL FROM:<a@b> SIZE=70000", Channel.TLS, upstream(b"x", b"HELP")) is None
+
+
+def test_a_verb_whose_extension_is_missing_is_not_relayed() -> None:
+    assert policy().extension_refusal(Verb.BDAT, upstream()) is Refusal.NOT_IMPLEMENTED
+    assert policy().extension_refusal(Verb.ETRN, upstream()) is None
+    assert policy().extension_refusal(Verb.VRFY, upstream(b"x")) is None
