@@ -342,3 +342,13 @@ def test_a_failed_handshake_and_news_after_the_end_are_harmless() -> None:
     machine.gone(Leg.CLIENT, HandshakeFailure.NOT_TLS)
     assert machine.awaits is None
     assert machine.gone(Leg.CLIENT) == machine.late() == machine.draining() == []
+
+
+def test_what_came_before_tls_is_forgotten_even_if_it_should_not_have_come() -> None:
+    script = Dialogue("", {"snapshot": "none", "auth": "optional"}, ())
+    machine = Machine(Talk(script.rules(), None), converse)
+    machine.start()
+    machine.talk.client.put(b"EHLO injected\r\n")
+    machine.secured(Leg.CLIENT, Tls("TLSv1.3", "X"))
+    assert len(machine.talk.client) == 0
+    assert machine.talk.hello == b""

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import redirect_stderr
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,6 +41,8 @@ DEADLINE_SECONDS = 60.0  # for the whole scenario, which takes about one
 
 def main(once: bool) -> int:  # noqa: FBT001 - the one option of `gatepost demo`
     """Play the scenario, then stay up until SIGINT or SIGTERM unless `once`; 0 when every step held, else 1."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no check mark gets a question mark
     screen = Screen(sys.stdout)
     with TemporaryDirectory(prefix="gatepost-demo-") as name:
         folder = Path(name)

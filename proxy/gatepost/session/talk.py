@@ -254,7 +254,6 @@ def settle(talk: Talk) -> Steps[Reply | None]:
         _note(talk, verb, reply)
         if reply.code == 421:  # noqa: PLR2004  RFC 5321 section 3.8
             talk.drop_upstream(UpstreamFailure.CLOSED)
-            talk.owed.abandon()
             raise Hangup(Ending.UPSTREAM_LOST)
     talk.flush()
     return reply
