@@ -353,7 +353,7 @@ class UpstreamProbed:
 
 @dataclass(frozen=True, slots=True)
 class CertificateLoaded:
-    """A certificate is in use. `file` is its file's name, `name` the first name it carries: both are the operator's."""
+    """A certificate is in use. `file` is its path, `name` the first name it carries: both are the operator's."""
 
     file: str
     name: str

@@ -100,3 +100,41 @@ async def test_garbage_and_huge_headers_close_their_own_connection_only() -> Non
                     except trio.BrokenResourceError:
                         pass  # closed on us: that is what it should do
         assert (await asked(port, "/livez"))[0] == 200
+
+
+async def test_an_accept_header_that_makes_no_sense_gets_plain_text_and_ends_nothing() -> None:
+    def ask_oddly(port: int, accept: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/metrics", headers={"Accept": accept})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    async with serving([]) as port:
+        for accept in ("text/plain;version=abc", "application/openmetrics-text;version=x"):
+            assert await trio.to_thread.run_sync(ask_oddly, port, accept) == 200
+        assert (await asked(port, "/livez"))[0] == 200
+
+
+async def test_a_bug_in_a_page_is_a_500_and_ends_nothing() -> None:
+    def broken() -> list[str]:
+        raise RuntimeError
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)  # noqa: FBT003  the stdlib has it so
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(endpoint.serve, listening, endpoint.Pages(Metrics(("mx",)), broken))
+        port = listening.getsockname()[1]
+        assert (await asked(port, "/readyz"))[0] == 500
+        assert (await asked(port, "/livez"))[0] == 200
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_too_many_is_closed_at_once() -> None:
+    async with serving([]) as port:
+        silent = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(endpoint.CONNECTIONS)]
+        one_more = await trio.open_tcp_stream("127.0.0.1", port)
+        with trio.fail_after(endpoint.SECONDS / 2):  # before a place becomes free
+            assert await one_more.receive_some() == b""
+        for stream in (*silent, one_more):
+            await stream.aclose()

@@ -54,3 +54,11 @@ def test_a_traceback_shows_no_local_variables(log_format: LogFormat) -> None:
         log.exception("bug")
     assert "bug" in stream.getvalue()
     assert secret not in stream.getvalue()
+
+
+def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    class Broken(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    logs.configure(LogFormat.JSON, LogLevel.INFO, Broken()).info("started")

@@ -218,18 +218,26 @@ def test_the_upstream_is_logged_when_it_changes_and_not_with_every_probe() -> No
 def test_facts_of_the_process_are_counted_and_logged() -> None:
     watched = Watched()
     watched.observer.record(f.CertificateLoaded("cert.pem", "mx.example", 2_000_000_000.0))
+    watched.observer.record(f.CertificateLoaded("cert.pem", "new.example", 2_000_000_000.0))
     watched.observer.record(f.CertificatesRefused("no key"))
     watched.observer.record(f.ConnectionRefused("mx", f.Limit.CONVERSATIONS))
     watched.observer.record(f.Started(("mx 127.0.0.1:25",)))
     watched.observer.record(f.DrainBegan(3))
     watched.observer.record(f.Stopped(1))
     assert watched.moved() == {
-        series("gatepost_certificate_not_after_timestamp_seconds", file="cert.pem", name="mx.example"): 2e9,
+        series("gatepost_certificate_not_after_timestamp_seconds", file="cert.pem", name="new.example"): 2e9,
         series("gatepost_certificate_reload_failures_total"): 1,
         series("gatepost_connections_refused_total", listener="mx", limit="conversations"): 1,
     }
     names = [event["event"] for event in watched.events()]
-    assert names == ["certificate loaded", "certificates refused", "started", "draining", "stopped"]
+    assert names == [
+        "certificate loaded",
+        "certificate loaded",
+        "certificates refused",
+        "started",
+        "draining",
+        "stopped",
+    ]
 
 
 def test_events_below_the_level_are_not_written() -> None:

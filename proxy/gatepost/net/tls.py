@@ -140,7 +140,7 @@ class Generation:
 
 def _loaded(certificate: Path) -> CertificateLoaded:
     leaf, names = _names(certificate)
-    return CertificateLoaded(certificate.name, names[0] if names else "", leaf.not_valid_after_utc.timestamp())
+    return CertificateLoaded(str(certificate), names[0] if names else "", leaf.not_valid_after_utc.timestamp())
 
 
 def _choose_by_name(default: ssl.SSLContext, by_name: dict[str, ssl.SSLContext]) -> None:

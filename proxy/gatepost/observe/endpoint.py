@@ -53,8 +53,15 @@ async def serve(listening: socket.socket, pages: Pages) -> None:
     places = trio.CapacityLimiter(CONNECTIONS)
 
     async def handle(stream: trio.SocketStream) -> None:
-        async with places:
+        try:
+            places.acquire_nowait()
+        except trio.WouldBlock:  # one that waits for a place holds a descriptor, which the mail may need
+            await trio.aclose_forcefully(stream)
+            return
+        try:
             await _handle(stream, pages)
+        finally:
+            places.release()
 
     await trio.serve_listeners(handle, [trio.SocketListener(trio.socket.from_stdlib_socket(listening))])
 
@@ -87,7 +94,10 @@ async def _serve_one(stream: trio.SocketStream, connection: h11.Connection, page
             break
         elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
             raise trio.BrokenResourceError
-    status, content_type, body = pages.answer(request)
+    try:
+        status, content_type, body = pages.answer(request)
+    except Exception:  # noqa: BLE001  a bug in a page must not end the mail service
+        status, content_type, body = HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, b"internal fault\n"
     headers = [("content-type", content_type), ("content-length", str(len(body)))]
     data = connection.send(h11.Response(status_code=status, headers=headers, reason=status.phrase)) or b""
     if request.method != b"HEAD":

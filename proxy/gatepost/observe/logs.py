@@ -7,6 +7,7 @@ client can write a line of its own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -15,6 +16,21 @@ from typing import TextIO
 import structlog
 
 from gatepost.settings import LogFormat, LogLevel
+
+
+class Line:
+    """Writes an event as one line. An event that cannot be written is lost: mail goes on when nobody reads the log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, event: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(event + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = msg
+
 
 LEVELS = {
     LogLevel.DEBUG: logging.DEBUG,
@@ -39,7 +55,7 @@ def configure(
         encode = json.JSONEncoder(default=repr).encode  # made once: json.dumps would make one for every event
         renderer = structlog.processors.JSONRenderer(serializer=lambda event, **_: encode(event))
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        Line(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

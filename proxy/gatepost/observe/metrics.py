@@ -185,7 +185,14 @@ class Metrics:
         assert isinstance(family, Histogram)  # noqa: S101  the table says so
         return family.labels(*values) if values else family
 
+    def forget(self, name: str, *values: str) -> None:
+        """Remove a series of a label that is not closed."""
+        self._families[name].remove(*values)
+
     def exposition(self, accept: str) -> tuple[str, bytes]:
         """Content type and body, in the form that an Accept header asks for."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except TypeError:  # the library compares a version that is not a number, "version=abc", with one that is
+            encode, content_type = choose_encoder("")
         return content_type, encode(self._registry)

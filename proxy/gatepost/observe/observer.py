@@ -123,6 +123,7 @@ class Observer:
         self._log = log
         self._series = {listener: Series(metrics, listener) for listener in listeners}
         self._upstream_up: bool | None = None
+        self._names: dict[str, str] = {}  # of certificates, by file
         self._ids = (f"{number:016x}" for number in itertools.count(int.from_bytes(os.urandom(7), "big")))
         self._handlers: dict[type, Callable[[Any], None]] = {
             UpstreamProbed: self._probed,
@@ -156,9 +157,11 @@ class Observer:
                 self._log.warning("upstream down", **{"error.type": fact.failure.value})
 
     def _loaded(self, fact: CertificateLoaded) -> None:
-        self._metrics.gauge("gatepost_certificate_not_after_timestamp_seconds", fact.file, fact.name).set(
-            fact.not_after
-        )
+        expiry_of = "gatepost_certificate_not_after_timestamp_seconds"
+        if (before := self._names.get(fact.file, fact.name)) != fact.name:
+            self._metrics.forget(expiry_of, fact.file, before)  # renewed under another name: the old one is not served
+        self._names[fact.file] = fact.name
+        self._metrics.gauge(expiry_of, fact.file, fact.name).set(fact.not_after)
         expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fact.not_after))
         self._log.info("certificate loaded", **{"file.name": fact.file, "tls.server.not_after": expiry})
 
