@@ -37,8 +37,11 @@ class Channel(Protocol):
     async def receive(self) -> bytes:
         """At least one byte, or b"" at the end of the stream, orderly or not. Raises Woken."""
 
-    async def send(self, data: bytes) -> None:
-        """All of it. Raises Woken, after which the stream is good for nothing but receiving."""
+    def send(self, data: bytes) -> bool:
+        """As much as goes without waiting; False: `flush` has to wait for the rest before anything else is sent."""
+
+    async def flush(self) -> None:
+        """Until all is sent. Raises Woken, after which the stream is good for nothing but receiving."""
 
     async def finish(self, last: bytes) -> None:
         """Send this, say goodbye as TLS does, and close, whatever happens. Raises Woken."""
@@ -62,7 +65,17 @@ class Channel(Protocol):
 class SocketChannel:
     """A channel over a connected TCP socket."""
 
-    __slots__ = ("_ended", "_incoming", "_outgoing", "_read_bytes", "_socket", "_tls", "_undecrypted", "peer")
+    __slots__ = (
+        "_ended",
+        "_incoming",
+        "_outgoing",
+        "_read_bytes",
+        "_socket",
+        "_tls",
+        "_undecrypted",
+        "_unsent",
+        "peer",
+    )
 
     def __init__(self, connected: socket.socket, peer: Peer) -> None:
         self.peer = peer
@@ -73,6 +86,7 @@ class SocketChannel:
         self._read_bytes = SMALL_BYTES
         self._ended = False  # no plaintext will follow
         self._undecrypted = False  # records were read that nobody has looked at
+        self._unsent = memoryview(b"")
 
     # --- receiving
 
@@ -133,11 +147,21 @@ class SocketChannel:
 
     # --- sending
 
-    async def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> bool:
         if self._tls is not None:
             self._tls.write(data)
             data = self._outgoing.read()
-        await self._write(data)
+        return self._put(data)
+
+    async def flush(self) -> None:
+        while self._unsent:
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+            except trio.ClosedResourceError:
+                raise Woken from None
+            except BlockingIOError:
+                continue
 
     async def finish(self, last: bytes) -> None:
         try:
@@ -148,28 +172,23 @@ class SocketChannel:
                     self._tls.unwrap()  # (RFC 8446 section 6.1)
                 last = self._outgoing.read()
             if last:
-                await self._write(last)
+                if not self._put(last):
+                    await self.flush()
                 with contextlib.suppress(BlockingIOError):
                     self._socket.recv(LARGE_BYTES)  # unread bytes would turn the close into a reset, and lose `last`
         finally:
             self._socket.close()
 
-    async def _write(self, data: bytes) -> None:
+    def _put(self, data: bytes) -> bool:
+        """Whether all of it went; what did not is kept for `flush`."""
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
         if sent == len(data):
-            return
-        rest = memoryview(data)[sent:]
-        while rest:
-            try:
-                await trio.lowlevel.wait_writable(self._socket)
-                rest = rest[self._socket.send(rest) :]
-            except trio.ClosedResourceError:
-                raise Woken from None
-            except BlockingIOError:
-                continue
+            return True
+        self._unsent = memoryview(data)[sent:]
+        return False
 
     # --- TLS
 
@@ -184,8 +203,7 @@ class SocketChannel:
             try:
                 tls.do_handshake()
             except ssl.SSLWantReadError:
-                if self._outgoing.pending:
-                    await self._write(self._outgoing.read())
+                await self._send_flight()
                 await self._read_flight()
             except (ssl.SSLError, ssl.CertificateError) as error:
                 with contextlib.suppress(OSError):  # the alert tells the peer why
@@ -197,8 +215,12 @@ class SocketChannel:
         self._undecrypted = True  # the peer may have spoken right behind its handshake
         # In TLS 1.3 only session tickets are left to be sent by a server: they go out with what it says next.
         if not (server_side and tls.version() == "TLSv1.3"):
-            await self._write(self._outgoing.read())
+            await self._send_flight()
         return agreed(tls)
+
+    async def _send_flight(self) -> None:
+        if self._outgoing.pending and not self._put(self._outgoing.read()):
+            await self.flush()
 
     async def _read_flight(self) -> None:
         data = await self._read()

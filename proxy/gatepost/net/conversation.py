@@ -1,7 +1,7 @@
 """One conversation: one task that receives on the leg that the machine awaits, and performs what the machine says.
 
-Nothing here knows SMTP. Deadlines are kept by a sweeper (`net/listeners.py`), which wakes whoever is past its
-`deadline`: a cancel scope around each wait would cost more CPU than everything else in this file.
+Nothing here knows SMTP. A sweeper (`net/listeners.py`) wakes whoever is past its `deadline`: a cancel scope for each
+wait would cost more CPU than everything else in this file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gatepost.net.observing import Recorder
 from gatepost.net.tls import HandshakeError
 from gatepost.net.upstream import ConnectError, Dialer
 from gatepost.session.machine import Machine
-from gatepost.session.vocabulary import Action, Close, Drop, Record, Secure, Send
+from gatepost.session.vocabulary import Action, Close, Drop, Open, Record, Secure, Send
 from gatepost.wire.refusals import REFUSALS
 
 LAST_WORDS_SECONDS = 5.0  # for a final reply to a peer that may not be reading
@@ -63,8 +63,7 @@ class Conversation:
 
     async def run(self) -> None:
         """To the end, whatever happens; raises nothing but cancellation."""
-        machine = self._machine
-        finished = False
+        machine, finished = self._machine, False
         try:
             await self._perform(machine.start())
             while (leg := machine.awaits) is not None:
@@ -72,7 +71,7 @@ class Conversation:
                 if self._draining and not machine.talk.draining:
                     await self._perform(machine.draining())
             finished = True
-        except Exception as bug:  # noqa: BLE001  one bug must cost one conversation
+        except Exception as bug:  # noqa: BLE001  it must cost one conversation
             await self._crash(bug)
         finally:
             if not finished:
@@ -80,20 +79,16 @@ class Conversation:
             for channel in self._legs.values():
                 channel.close()
 
-    # --- from outside
-
     def expire(self) -> None:
-        """The deadline has passed: whatever is waited for, stop waiting."""
+        """From outside: the deadline has passed; whatever is waited for, stop waiting."""
         for channel in self._legs.values():
             channel.wake()
 
     def drain(self) -> None:
-        """Gatepost is stopping: end at the next boundary between commands."""
+        """From outside: gatepost is stopping; end at the next boundary between commands."""
         self._draining = True
         if self._receiving is not None:
             self._receiving.wake()
-
-    # --- the loop
 
     async def _next(self, leg: Leg) -> list[Action]:
         """Receive on the awaited leg, and tell the machine."""
@@ -120,15 +115,12 @@ class Conversation:
             follow: list[Action] = []
             for action in actions:
                 if type(action) is Send:
-                    await self._send(action.leg, action.data)
+                    if not self._send(action.leg, action.data):
+                        await self._flush(action.leg)
                 elif type(action) is Record:
                     self._recorder.record(action.fact)
-                elif type(action) is Close:
-                    await self._close(action.leg, action.last)
-                elif type(action) is Drop:
-                    self._legs.pop(action.leg).close()
-                elif self._broken is None:
-                    follow = await (self._secure(action.leg) if type(action) is Secure else self._open())
+                else:
+                    follow = await self._do(action)
             actions = follow if self._broken is None else self._lose(self._broken)
             self._arm()
 
@@ -138,19 +130,31 @@ class Conversation:
             self._seen = self._machine.progress
             self.deadline = self._now() + (self._machine.patience or LAST_WORDS_SECONDS)
 
-    async def _send(self, leg: Leg, data: bytes) -> None:
+    def _send(self, leg: Leg, data: bytes) -> bool:
         """What cannot be sent breaks the leg; the machine is told when the rest of its actions is done."""
-        if leg is self._broken:
-            return
         try:
-            await self._legs[leg].send(data)
+            return leg is self._broken or self._legs[leg].send(data)
+        except OSError:
+            self._broken = leg
+            return True
+
+    async def _flush(self, leg: Leg) -> None:
+        try:
+            await self._legs[leg].flush()
         except (OSError, Woken):
             self._broken = leg
 
-    async def _close(self, leg: Leg, last: bytes) -> None:
-        with suppress(OSError, Woken):
-            await self._legs[leg].finish(last)
-        del self._legs[leg]
+    async def _do(self, action: Secure | Open | Close | Drop) -> list[Action]:
+        """What changes a leg, and what the machine says to the outcome."""
+        if type(action) is Secure:
+            return await self._secure(action.leg) if self._broken is None else []
+        if type(action) is Open:
+            return await self._open()
+        if type(action) is Close:
+            with suppress(OSError, Woken):
+                await self._legs[action.leg].finish(action.last)
+        self._legs.pop(action.leg).close()
+        return []
 
     def _lose(self, leg: Leg) -> list[Action]:
         """Tell of a broken leg. What the upstream said before it went is told first: it may be why."""
@@ -161,13 +165,11 @@ class Conversation:
         return actions + self._machine.gone(leg)
 
     async def _secure(self, leg: Leg) -> list[Action]:
-        began = self._now()
-        channel = self._legs[leg]
+        began, channel = self._now(), self._legs[leg]
         try:
-            if leg is Leg.UPSTREAM:
+            if leg is Leg.UPSTREAM or self._context is None:
                 tls = await self._dialer.secure(channel)
             else:
-                assert self._context is not None  # noqa: S101  `accept` gave it with the leg
                 tls = await channel.secure(self._context, server_side=True)
         except HandshakeError as error:
             reason = error.reason
@@ -184,10 +186,9 @@ class Conversation:
     async def _open(self) -> list[Action]:
         self._opened = self._now()
         try:
-            channel = await self._dialer.connect()
+            channel = self._legs[Leg.UPSTREAM] = await self._dialer.connect()
         except ConnectError as error:
             return self._machine.gone(Leg.UPSTREAM, error.reason)
-        self._legs[Leg.UPSTREAM] = channel
         return self._machine.opened(channel.peer)
 
     async def _crash(self, bug: Exception) -> None:
@@ -195,4 +196,4 @@ class Conversation:
         self._recorder.record(crashed(bug))
         if Leg.CLIENT in self._legs:
             with trio.move_on_after(LAST_WORDS_SECONDS):
-                await self._send(Leg.CLIENT, REFUSALS[Refusal.INTERNAL_FAULT])
+                await self._do(Close(Leg.CLIENT, REFUSALS[Refusal.INTERNAL_FAULT]))

@@ -9,10 +9,10 @@ def _text(octets: bytes) -> str:
     """A name or password must be UTF-8 without NUL, and not empty (RFC 4616 section 2)."""
     try:
         text = octets.decode()
-    except UnicodeDecodeError:
-        raise Malformed("not UTF-8") from None
+    except UnicodeDecodeError:  # it quotes the octets, so it must not become the context of what is raised
+        text = ""
     if not text or "\0" in text:
-        raise Malformed("empty, or with NUL")
+        raise Malformed("not UTF-8, empty, or with NUL")
     return text
 
 

@@ -12,6 +12,7 @@ at any time; they are kept until their turn.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from gatepost.facts import (
     ConversationEnded,
@@ -41,6 +42,7 @@ READY_FOR_TLS = encode(220, b"2.0.0 Ready to start TLS")
 TLS_HANDSHAKE = b"\x16"  # RFC 8446 section 5.1: the content type a TLS hello begins with
 GOODBYE = encode(221, b"2.0.0 Bye")
 ENDS_GROUP = frozenset({Verb.EHLO, Verb.HELO, Verb.STARTTLS, Verb.AUTH, Verb.QUIT, Verb.HTTP})  # RFC 2920 section 3.1
+TRANSACTION = frozenset({Verb.MAIL, Verb.RCPT, Verb.BDAT})  # their replies change where a client stands in one
 
 
 class Machine:
@@ -145,7 +147,8 @@ def converse(talk: Talk) -> Steps[None]:
     if talk.phase.stage is Stage.CHUNKS:
         talk.end_message(MessageResult.ABORTED, talk.chunk_bytes)
     talk.actions.append(Close(Leg.CLIENT, talk.owed.take()))
-    yield from upstream.leave(talk)
+    with suppress(ClientLost):
+        yield from upstream.leave(talk)
     talk.record(ConversationEnded(talk.summary))
 
 
@@ -169,6 +172,7 @@ def _serve(talk: Talk) -> Steps[None]:
             except LineTooLong:
                 talk.limit(Limit.LINE)
                 talk.refuse(Refusal.LINE_TOO_LONG)
+                yield from _check_limits(talk)
                 continue
             if line is not None:
                 talk.progress += 1
@@ -197,8 +201,8 @@ def _take(talk: Talk, line: bytes) -> Steps[None]:
         talk.violate(Violation.BAD_CHARACTERS)
         talk.refuse(Refusal.BAD_CHARACTERS)
     else:
-        if command.verb in ENDS_GROUP or (command.verb is Verb.MAIL and talk.owed.awaits(Verb.MAIL)):
-            yield from settle(talk)  # whether a second MAIL is in place depends on what became of the first
+        if command.verb in ENDS_GROUP or (command.verb is Verb.MAIL and any(map(talk.owed.awaits, TRANSACTION))):
+            yield from settle(talk)  # what is owed belongs to the transaction before, and must not be noted in this one
         cell = talk.cell(command.verb)
         if cell not in SENDS_MAIL and not talk.phase.logged_in:
             talk.idle_commands += 1
@@ -206,6 +210,10 @@ def _take(talk: Talk, line: bytes) -> Steps[None]:
             yield from _turn_down(talk, command, cell)
         else:
             yield from DUTIES[cell](talk, command)
+    yield from _check_limits(talk)
+
+
+def _check_limits(talk: Talk) -> Steps[None]:
     limits = talk.policy.limits
     if talk.errors >= limits.errors:
         talk.limit(Limit.ERRORS)

@@ -126,16 +126,19 @@ def data(talk: Talk, command: Command) -> Steps[None]:
     except UpstreamLost as lost:
         yield from _lost(talk, lost.reason, lambda: _drop_data(talk, scanner))
     except (ClientLost, ClientLate):
-        talk.end_message(MessageResult.ABORTED, scanner.taken)
+        if talk.in_body:  # otherwise it was withdrawn, and that is noted
+            talk.end_message(MessageResult.ABORTED, scanner.taken)
         raise
     talk.in_body = False
     talk.move(Stage.READY)
-    talk.end_message(MessageResult.ACCEPTED if reply.positive else MessageResult.REJECTED, scanner.taken)
+    talk.end_message(MessageResult.ACCEPTED if reply.completed else MessageResult.REJECTED, scanner.taken)
     talk.answer(reply.raw)
 
 
 def _pour(talk: Talk, scanner: DataScanner) -> Steps[None]:
-    """Client to upstream, up to the end of the data."""
+    """Client to upstream, up to the end of the data. Raises UpstreamLost."""
+    if talk.upstream.peek(1) == b"2":  # behind the 354: an acceptance of what it has not seen
+        raise UpstreamLost(UpstreamFailure.GARBLED)
     while True:
         chunk = talk.client.chunk()
         if not chunk:
@@ -199,7 +202,7 @@ def bdat(talk: Talk, command: Command) -> Steps[None]:
     talk.in_body = False
     if last:
         talk.move(Stage.READY)
-        if reply is not None and reply.positive:  # `settle` noted the other case
+        if reply is not None and reply.completed:  # `settle` noted the other case
             talk.end_message(MessageResult.ACCEPTED, talk.chunk_bytes)
 
 
@@ -269,7 +272,8 @@ def _withdraw(talk: Talk, refusal: Refusal, rest: Callable[[], Steps[None]]) -> 
     talk.in_body = False
     if refusal is Refusal.MESSAGE_TOO_BIG:
         talk.limit(Limit.MESSAGE_BYTES)
-    talk.end_message(MessageResult.REJECTED, 0)
+    if talk.phase.stage is not Stage.READY:  # otherwise `settle` has noted its end
+        talk.end_message(MessageResult.REJECTED, 0)
     talk.move(Stage.READY)
     yield from rest()
     raise Hangup(Ending.REFUSED, refusal)
@@ -281,7 +285,8 @@ def _lost(talk: Talk, reason: UpstreamFailure, rest: Callable[[], Steps[None]]) 
     talk.drop_upstream(reason)
     talk.owed.abandon()
     talk.in_body = False
-    talk.end_message(MessageResult.ABORTED if early is None else MessageResult.REJECTED, 0)
+    if talk.phase.stage is not Stage.READY:  # otherwise `settle` has noted its end
+        talk.end_message(MessageResult.ABORTED if early is None else MessageResult.REJECTED, 0)
     talk.move(Stage.READY)
     yield from rest()
     if early is not None:

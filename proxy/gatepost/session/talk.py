@@ -261,7 +261,7 @@ def settle(talk: Talk) -> Steps[Reply | None]:
 
 def _note(talk: Talk, verb: Verb, reply: Reply) -> None:
     """What an upstream's reply changes in where the client stands."""
-    if reply.positive:
+    if reply.completed:
         return
     if verb is Verb.RCPT:
         talk.recipients -= 1

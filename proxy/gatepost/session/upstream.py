@@ -13,7 +13,7 @@ from gatepost.policy import Upstream
 from gatepost.sasl.exchange import Malformed, decode, encode
 from gatepost.sasl.plan import Plan
 from gatepost.session.talk import Steps, Talk
-from gatepost.session.vocabulary import ClientLost, Close, Open, Secure, UpstreamLost
+from gatepost.session.vocabulary import Close, Open, Secure, UpstreamLost
 from gatepost.settings import UpstreamTls
 from gatepost.wire import capabilities
 from gatepost.wire.capabilities import Capabilities
@@ -115,9 +115,20 @@ def authenticate(talk: Talk, plan: Plan) -> Steps[Reply]:
     while reply.code == 334:  # noqa: PLR2004  RFC 4954 section 4
         if response is None:
             response = _respond(plan, reply)
-        talk.tell(b"*\r\n" if response is None else encode(response) + b"\r\n")
+        if response is None:
+            return (yield from _cancel(talk))
+        talk.tell(encode(response) + b"\r\n")
         response = None
         reply = yield from talk.reply(talk.waits.login)
+    return reply
+
+
+def _cancel(talk: Talk) -> Steps[Reply]:
+    """End the exchange by "*" (RFC 4954 section 4). Raises UpstreamLost: who asks on might do so for ever."""
+    talk.tell(b"*\r\n")
+    reply = yield from talk.reply(talk.waits.login)
+    if reply.code == 334:  # noqa: PLR2004
+        raise UpstreamLost(UpstreamFailure.GARBLED)
     return reply
 
 
@@ -136,10 +147,12 @@ def leave(talk: Talk) -> Steps[None]:
     if not talk.upstream_open:
         return
     talk.tell(b"QUIT\r\n")
-    with suppress(UpstreamLost, ClientLost):
-        yield from talk.reply(talk.waits.goodbye)
-    talk.actions.append(Close(Leg.UPSTREAM))
-    talk.upstream_open = False
+    try:
+        with suppress(UpstreamLost):
+            yield from talk.reply(talk.waits.goodbye)
+    finally:  # also when the client is lost meanwhile
+        talk.actions.append(Close(Leg.UPSTREAM))
+        talk.upstream_open = False
 
 
 def probe(talk: Talk) -> Steps[None]:

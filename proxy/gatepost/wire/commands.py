@@ -71,13 +71,18 @@ def parse(line: bytes) -> Command:
     text = line[:-2]
     if line[-2:] != b"\r\n" or _CONTROLS.search(text):
         raise BadCharacters
-    if not line.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            raise BadCharacters from None
+    if not line.isascii() and not _is_utf8(text):
+        raise BadCharacters
     word, _, argument = text.partition(b" ")
     return Command(_WORDS.get(word.upper(), Verb.UNKNOWN), argument.strip(), line)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:  # it quotes the line, so it must not become the context of what is raised
+        return False
+    return True
 
 
 # --- EHLO and HELO ---------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ class Inbound:
             self._position = 0
         else:
             self._data = data  # the same object: a body chunk passes through uncopied
+        if self._dropping:
+            self._drop()
 
     def line(self, limit: int) -> bytes | None:
         """The next line with its ending (LF, and the CR before it if there is one), or None: need more.
@@ -40,15 +42,8 @@ class Inbound:
         Raises LineTooLong, once, as soon as more than `limit` octets came without an LF or as one line.
         """
         end = self._data.find(b"\n", self._searched) + 1
-        if self._dropping:
-            self._take(end or len(self._data))
-            if not end:
-                return None
-            self._dropping = False
-            end = self._data.find(b"\n", self._searched) + 1
         if (end or len(self._data)) - self._position > limit:
-            self._dropping = not end
-            self._take(end or len(self._data))
+            self._drop()
             raise LineTooLong
         if not end:
             self._searched = len(self._data)
@@ -73,6 +68,12 @@ class Inbound:
 
     def peek(self, octets: int) -> bytes:
         return self._data[self._position : self._position + octets]
+
+    def _drop(self) -> None:
+        """Take the rest of the line, or what is there of it: whoever peeks next sees a new line."""
+        end = self._data.find(b"\n", self._position) + 1
+        self._dropping = not end
+        self._take(end or len(self._data))
 
     def _take(self, stop: int) -> None:
         if stop == len(self._data):

@@ -37,6 +37,11 @@ class Reply:
         return self.raw[:1] in b"23"
 
     @property
+    def completed(self) -> bool:
+        """2yz: what was asked for is done."""
+        return self.raw[:1] == b"2"
+
+    @property
     def transient(self) -> bool:
         """4yz: try again later."""
         return self.raw[:1] == b"4"
