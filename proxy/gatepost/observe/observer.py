@@ -97,7 +97,16 @@ class Series:
             for leg in Leg
             for reason in HandshakeFailure
         }
-        # Not by listener: the same for all.
+
+
+def _each_histogram(metrics: Metrics, name: str, members: type[L]) -> dict[L, Histogram]:
+    return {member: metrics.histogram(name, member.value) for member in members}
+
+
+class Shared:
+    """Every series that is not of one listener, bound."""
+
+    def __init__(self, metrics: Metrics) -> None:
         self.rewrites = {
             (client, upstream, result): metrics.counter(
                 "gatepost_auth_rewrites", client.value, upstream.value, result.value
@@ -111,16 +120,13 @@ class Series:
         self.connect_seconds = metrics.histogram("gatepost_upstream_connect_duration_seconds")
 
 
-def _each_histogram(metrics: Metrics, name: str, members: type[L]) -> dict[L, Histogram]:
-    return {member: metrics.histogram(name, member.value) for member in members}
-
-
 class Observer:
     """Where all facts go."""
 
     def __init__(self, metrics: Metrics, log: FilteringBoundLogger, listeners: tuple[str, ...]) -> None:
         self._metrics = metrics
         self._log = log
+        self._shared = Shared(metrics)
         self._series = {listener: Series(metrics, listener) for listener in listeners}
         self._upstream_up: bool | None = None
         self._names: dict[str, str] = {}  # of certificates, by file
@@ -140,7 +146,7 @@ class Observer:
         series = self._series[listener]
         series.conversations.inc()
         series.active.inc()
-        return ConversationRecorder(series, self._log, next(self._ids), listener=listener, peer=peer)
+        return ConversationRecorder((series, self._shared), self._log, next(self._ids), listener=listener, peer=peer)
 
     def record(self, fact: ProcessFact) -> None:
         self._handlers[type(fact)](fact)
@@ -176,10 +182,12 @@ class Observer:
 class ConversationRecorder:
     """One conversation's facts."""
 
-    __slots__ = ("_auth_began", "_began", "_id", "_listener", "_log", "_peer", "_series")
+    __slots__ = ("_auth_began", "_began", "_id", "_listener", "_log", "_peer", "_series", "_shared")
 
-    def __init__(self, series: Series, log: FilteringBoundLogger, identity: str, *, listener: str, peer: Peer) -> None:
-        self._series = series
+    def __init__(
+        self, series: tuple[Series, Shared], log: FilteringBoundLogger, identity: str, *, listener: str, peer: Peer
+    ) -> None:
+        self._series, self._shared = series
         self._log = log
         self._id = identity
         self._listener = listener
@@ -207,7 +215,7 @@ class ConversationRecorder:
             counter.inc()
         if fact.tls.resumed:
             series.resumed[fact.leg].inc()
-        series.handshake_seconds[fact.leg].observe(fact.seconds)
+        self._shared.handshake_seconds[fact.leg].observe(fact.seconds)
 
     def _handshake_failed(self, fact: HandshakeFailed) -> None:
         self._series.handshake_failures[fact.leg, fact.reason].inc()
@@ -216,7 +224,7 @@ class ConversationRecorder:
         )
 
     def _connected(self, fact: UpstreamConnected) -> None:
-        self._series.connect_seconds.observe(fact.seconds)
+        self._shared.connect_seconds.observe(fact.seconds)
 
     def _upstream_failed(self, fact: UpstreamFailed) -> None:
         self._series.upstream_failures[fact.reason].inc()
@@ -233,7 +241,7 @@ class ConversationRecorder:
         if fact.result is AuthResult.CLEAR_REFUSED:
             series.clear_refused[fact.mechanism].inc()
         else:
-            series.auth_seconds[fact.mechanism].observe(time.monotonic() - self._auth_began)
+            self._shared.auth_seconds[fact.mechanism].observe(time.monotonic() - self._auth_began)
         log = self._log.info if fact.result in QUIET else self._log.warning
         log(
             "authentication",
@@ -250,7 +258,7 @@ class ConversationRecorder:
         self._series.exposed[fact.mechanism].inc()
 
     def _rewritten(self, fact: AuthRewritten) -> None:
-        self._series.rewrites[fact.client_mechanism, fact.upstream_mechanism, fact.result].inc()
+        self._shared.rewrites[fact.client_mechanism, fact.upstream_mechanism, fact.result].inc()
 
     # --- what went on
 
