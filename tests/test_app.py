@@ -1,104 +1,20 @@
 """The application as it is run: `gatepost run`, signals, readiness."""
 
-import http.client
-import json
 import signal
 import smtplib
 import socket
-import ssl
-import subprocess
-import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trio
 
-from gatehouse import AUTHORITY, HOST, certificates, free_port
+from gatehouse import certificates, free_port
 from gatepost.demo.legacy import LegacyServer
-
-SETTINGS = """\
-[upstream]
-address = "127.0.0.1:{upstream}"
-tls = "never"
-probe_seconds = 1
-
-[tls]
-certificate = "cert.pem"
-key = "key.pem"
-watch_seconds = 0.1
-
-[[listeners]]
-name = "submission"
-bind = ["127.0.0.1:0", "[::1]:0"]
-tls = "starttls"
-
-[[listeners]]
-name = "submissions"
-bind = ["127.0.0.1:0"]
-tls = "implicit"
-
-[observe]
-bind = "127.0.0.1:{observe}"
-"""
-
-
-@dataclass
-class Program:
-    """A running gatepost."""
-
-    process: subprocess.Popen[str]
-    observe: int
-    ports: dict[str, int]
-
-    def event(self, name: str) -> dict[str, object]:
-        """The next log event of that name."""
-        assert self.process.stderr
-        for line in self.process.stderr:
-            event: dict[str, object] = json.loads(line)
-            if event["event"] == name:
-                return event
-        raise AssertionError(f"it ended without {name!r}")
-
-    def page(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.observe, timeout=10)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def client(self) -> smtplib.SMTP:
-        context = ssl.create_default_context()
-        AUTHORITY.configure_trust(context)
-        client = smtplib.SMTP("127.0.0.1", self.ports["submission"], timeout=20)
-        client._host = HOST  # type: ignore[attr-defined]  # noqa: SLF001  the name to verify
-        client.starttls(context=context)
-        return client
-
-
-@contextmanager
-def running(folder: Path, upstream: int) -> Iterator[Program]:
-    certificates(folder)
-    observe = free_port()
-    (folder / "gate.toml").write_text(SETTINGS.format(upstream=upstream, observe=observe))
-    command = [sys.executable, "-m", "gatepost", "run", "--config", str(folder / "gate.toml")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        program = Program(process, observe, {})
-        try:
-            listeners = program.event("started")["gatepost.listeners"]
-            assert isinstance(listeners, list)
-            for listener in reversed(listeners):
-                name, address = listener.split()
-                program.ports[name] = int(address.rpartition(":")[2])
-            yield program
-        finally:
-            process.kill()
+from program import running
 
 
 @contextmanager

@@ -104,14 +104,15 @@ async def _serve(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bo
     settings, observer, certificates = parts.settings, parts.observer, parts.certificates
     dialer = Dialer(settings.upstream, settings.timeouts.upstream_connect)
     watch = Watch(parts.doors[0].rules, dialer)
-    gate = Gate(_affordable(settings), dialer=dialer, watch=watch, certificates=certificates, observer=observer)
+    limits = _affordable(settings)
+    gate = Gate(limits, dialer=dialer, watch=watch, certificates=certificates, observer=observer)
     async with trio.open_nursery() as nursery:
         pages = endpoint.Pages(parts.metrics, lambda: _not_ready(watch, certificates, stop))
         nursery.start_soon(endpoint.serve, parts.endpoint, pages)
         nursery.start_soon(_keep_probing, watch, settings.upstream.probe_seconds, observer)
         nursery.start_soon(_keep_certificates, certificates, settings.tls.watch_seconds, observer)
         bound = parts.bound()
-        observer.record(Started(tuple(bound.lines())))
+        observer.record(Started(tuple(bound.lines()), limits.conversations))
         _spare_the_collector()
         task_status.started(bound)
         observer.record(Stopped(await gate.serve(parts.doors, stop, settings.timeouts.drain)))

@@ -137,7 +137,6 @@ class Refusal(Label):
     """Every reply of our own that refuses something; `wire/refusals.py` gives each its exact bytes."""
 
     STARTTLS_PARAMETER = "starttls_parameter"
-    TLS_UNAVAILABLE = "tls_unavailable"
     TLS_ACTIVE = "tls_active"
     TLS_REQUIRED = "tls_required"
     REQUIRETLS_IMPOSSIBLE = "requiretls_impossible"
@@ -378,6 +377,7 @@ class ConnectionRefused:
 @dataclass(frozen=True, slots=True)
 class Started:
     listeners: tuple[str, ...]  # "submission 127.0.0.1:5587"
+    conversations: int  # at once, as far as the file descriptors reach
 
 
 @dataclass(frozen=True, slots=True)

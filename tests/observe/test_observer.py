@@ -221,7 +221,7 @@ def test_facts_of_the_process_are_counted_and_logged() -> None:
     watched.observer.record(f.CertificateLoaded("cert.pem", "new.example", 2_000_000_000.0))
     watched.observer.record(f.CertificatesRefused("no key"))
     watched.observer.record(f.ConnectionRefused("mx", f.Limit.CONVERSATIONS))
-    watched.observer.record(f.Started(("mx 127.0.0.1:25",)))
+    watched.observer.record(f.Started(("mx 127.0.0.1:25",), 100))
     watched.observer.record(f.DrainBegan(3))
     watched.observer.record(f.Stopped(1))
     assert watched.moved() == {

@@ -75,6 +75,7 @@ def test_one_listener_with_auth_is_enough(folder: Folder) -> None:
         ('address = "192.0.2.1:25"', 'tls = "starttls"'),
         ('address = "192.0.2.1:465"', 'tls = "implicit"', 'ca = "ca.pem"'),
         ('address = "192.0.2.1:25"', 'tls = "opportunistic"', f'pins = ["{PIN}"]'),
+        ('address = "192.0.2.1:25"', 'tls = "opportunistic"', 'ca = "ca.pem"'),
         ('address = "[::1]:25"', 'tls = "never"'),
         ('address = "127.1.2.3:25"', 'tls = "opportunistic"'),
         ('address = "localhost:25"', 'tls = "never"'),

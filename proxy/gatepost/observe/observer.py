@@ -136,7 +136,7 @@ class Observer:
             CertificateLoaded: self._loaded,
             CertificatesRefused: self._not_loaded,
             ConnectionRefused: self._turned_away,
-            Started: lambda fact: log.info("started", **{"gatepost.listeners": fact.listeners}),
+            Started: self._started,
             DrainBegan: lambda fact: log.info("draining", **{"gatepost.conversations": fact.conversations}),
             Stopped: lambda fact: log.info("stopped", **{"gatepost.cut_off": fact.cut_off}),
         }
@@ -150,6 +150,11 @@ class Observer:
 
     def record(self, fact: ProcessFact) -> None:
         self._handlers[type(fact)](fact)
+
+    def _started(self, fact: Started) -> None:
+        self._log.info(
+            "started", **{"gatepost.listeners": fact.listeners, "gatepost.conversations.limit": fact.conversations}
+        )
 
     def _probed(self, fact: UpstreamProbed) -> None:
         up = fact.failure is None

@@ -20,7 +20,6 @@ from gatepost.facts import (
     HandshakeFailure,
     Leg,
     Limit,
-    MessageResult,
     Peer,
     Refusal,
     Tls,
@@ -144,8 +143,7 @@ def converse(talk: Talk) -> Steps[None]:
         _part(talk, Ending.UPSTREAM_LOST, Refusal.UPSTREAM_GARBLED if garbled else Refusal.UPSTREAM_LOST)
     except ClientLost:
         talk.owed.take()
-    if talk.phase.stage is Stage.CHUNKS:
-        talk.end_message(MessageResult.ABORTED, talk.chunk_bytes)
+    talk.give_up_message()
     talk.actions.append(Close(Leg.CLIENT, talk.owed.take()))
     with suppress(ClientLost):
         yield from upstream.leave(talk)
@@ -248,6 +246,7 @@ def _hello(talk: Talk, command: Command) -> Steps[None]:
             yield from upstream.reach(talk)
         except UpstreamLost:
             raise Hangup(Ending.UPSTREAM_LOST, Refusal.UPSTREAM_UNREACHABLE) from None
+    talk.give_up_message()
     talk.move(Stage.READY)
     talk.answer(_offer(talk) if command.verb is Verb.EHLO else encode(250, talk.policy.hostname))
 

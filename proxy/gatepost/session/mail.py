@@ -62,6 +62,7 @@ def relay(talk: Talk, command: Command) -> Steps[None]:
 
 
 def reset(talk: Talk, command: Command) -> Steps[None]:
+    talk.give_up_message()
     if talk.phase.stage is not Stage.FRESH:
         talk.move(Stage.READY)
     yield from noop(talk, command)

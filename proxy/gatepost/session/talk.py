@@ -182,6 +182,11 @@ class Talk:
             summary.messages_refused += 1
         self.record(MessageEnded(result, octets, self.recipients))
 
+    def give_up_message(self) -> None:
+        """The client ends a transaction; if it had sent chunks, there is no message after all."""
+        if self.phase.stage is Stage.CHUNKS:
+            self.end_message(MessageResult.ABORTED, self.chunk_bytes)
+
     def limit(self, limit: Limit) -> None:
         self.record(LimitHit(limit))
 

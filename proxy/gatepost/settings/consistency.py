@@ -150,11 +150,11 @@ def _check_upstream_tls(draft: Draft) -> Iterator[Problem]:
 
 def _check_password_path(draft: Draft) -> Iterator[Problem]:
     """No password over a channel that is clear, or that proves nothing about who is at its other end."""
-    needed = ("address", "tls", "trusted", "pins")
+    needed = ("address", "tls", "trusted", "pins", "ca")
     if any(key not in draft.upstream for key in needed):
         return
-    address, tls, trusted, pins = (draft.upstream[key] for key in needed)
-    proven = tls in (UpstreamTls.STARTTLS, UpstreamTls.IMPLICIT) or (tls is UpstreamTls.OPPORTUNISTIC and pins)
+    address, tls, trusted, pins, ca = (draft.upstream[key] for key in needed)
+    proven = tls in (UpstreamTls.STARTTLS, UpstreamTls.IMPLICIT) or (tls is UpstreamTls.OPPORTUNISTIC and (pins or ca))
     logins = any(listener.get("auth", Auth.OFF) is not Auth.OFF for listener in draft.listeners)
     if proven or trusted or address.loopback or not logins:
         return

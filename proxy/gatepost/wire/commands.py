@@ -7,7 +7,7 @@ fails: a line that is no command has the verb UNKNOWN.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gatepost.facts import Label
 
@@ -58,8 +58,8 @@ class Command:
     """`argument` is what follows the verb, trimmed; `line` is the whole line with its CRLF."""
 
     verb: Verb
-    argument: bytes
-    line: bytes
+    argument: bytes = field(repr=False)  # it may hold a credential
+    line: bytes = field(repr=False)
 
     @property
     def ascii(self) -> bool:

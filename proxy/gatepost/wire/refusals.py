@@ -1,4 +1,4 @@
-"""The exact octets of every refusal, with the norm behind each. `docs/replies.md` is generated from this table.
+"""The exact octets of every refusal, with the norm behind each. `docs/phases.md` is generated from this table.
 
 Texts are generic on purpose: they tell a client what to do, never what we know.
 """
@@ -12,7 +12,6 @@ R = Refusal
 TABLE: dict[Refusal, bytes] = {
     # --- TLS
     R.STARTTLS_PARAMETER: b"501 5.5.4 Syntax error (no parameters allowed)",  # RFC 3207 section 4
-    R.TLS_UNAVAILABLE: b"454 4.7.0 TLS not available due to temporary reason",  # RFC 3207 section 4
     R.TLS_ACTIVE: b"503 5.5.1 TLS is already active",  # RFC 3207 section 4.2 forbids the offer; the code is ours
     R.TLS_REQUIRED: b"530 5.7.0 Must issue a STARTTLS command first",  # RFC 3207 section 4
     R.REQUIRETLS_IMPOSSIBLE: b"550 5.7.30 REQUIRETLS support required",  # RFC 8689 section 4.2.1
