@@ -106,6 +106,7 @@ class Machine:
     def _interrupt(self, why: Exception) -> list[Action]:
         if self._wait is None:
             return []
+        self.talk.progress += 1  # whoever is waited for behind it has a fresh wait
         try:
             wait = self._procedure.throw(why)
         except StopIteration:
