@@ -47,6 +47,15 @@ def test_base64_goes_there_and_back() -> None:
         assert b"\n" not in encode(data)
 
 
+PADDED_FOR_NOTHING = [b"YWJj=", b"YWJj==", b"YWJj===", b"YWJj===="]  # what binascii calls strict lets these pass
+
+
+@pytest.mark.parametrize("text", PADDED_FOR_NOTHING)
+def test_padding_belongs_to_an_unfinished_group_alone(text: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode(text)
+
+
 @pytest.mark.parametrize("text", [b"a", b"ab", b"YQ", b"YQ=", b"Y Q==", b"YQ==\n", b"%%%%", b"YQ==YQ==", b"=", b"\xff"])
 def test_what_is_no_base64(text: bytes) -> None:
     with pytest.raises(Malformed) as caught:
