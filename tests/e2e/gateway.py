@@ -27,6 +27,7 @@ SETTINGS = """\
 [tls]
 certificate = "cert.pem"
 key = "key.pem"
+watch_seconds = 0.2
 
 [[listeners]]
 name = "submission"
