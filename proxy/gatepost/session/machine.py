@@ -171,7 +171,8 @@ def _serve(talk: Talk) -> Steps[None]:
             except LineTooLong:
                 talk.limit(Limit.LINE)
                 talk.refuse(Refusal.LINE_TOO_LONG)
-                yield from _check_limits(talk)
+                if refusal := _over_limit(talk):
+                    yield from hang_up(talk, refusal)
                 continue
             if line is not None:
                 talk.progress += 1
@@ -209,17 +210,19 @@ def _take(talk: Talk, line: bytes) -> Steps[None]:
             yield from _turn_down(talk, command, cell)
         else:
             yield from DUTIES[cell](talk, command)
-    yield from _check_limits(talk)
+    if refusal := _over_limit(talk):
+        yield from hang_up(talk, refusal)
 
 
-def _check_limits(talk: Talk) -> Steps[None]:
+def _over_limit(talk: Talk) -> Refusal | None:
     limits = talk.policy.limits
     if talk.errors >= limits.errors:
         talk.limit(Limit.ERRORS)
-        yield from hang_up(talk, Refusal.TOO_MANY_ERRORS)
+        return Refusal.TOO_MANY_ERRORS
     if talk.idle_commands > limits.commands_before_login:
         talk.limit(Limit.COMMANDS_BEFORE_LOGIN)
-        yield from hang_up(talk, Refusal.TOO_MANY_COMMANDS)
+        return Refusal.TOO_MANY_COMMANDS
+    return None
 
 
 def _turn_down(talk: Talk, command: Command, refusal: Refusal) -> Steps[None]:

@@ -7,6 +7,7 @@ that does not know it loses mail: it is withheld.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from gatepost.facts import Mechanism
 from gatepost.wire.commands import Verb
@@ -81,8 +82,9 @@ class Capabilities:
         return int(value) if value.isdigit() and len(value) < 19 else 0  # noqa: PLR2004  20 digits at most by the RFC
 
 
+@lru_cache(maxsize=64)
 def read(lines: tuple[bytes, ...]) -> Capabilities:
-    """The texts of an EHLO reply; the first is the greeting."""
+    """The texts of an EHLO reply; the first is the greeting. An upstream says the same to every conversation."""
     keywords: dict[bytes, bytes] = {}
     for line in lines[1:]:
         keyword, _, parameters = line.strip().partition(b" ")

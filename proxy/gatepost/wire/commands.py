@@ -53,7 +53,7 @@ class BadCharacters(Exception):
     """The line holds a control character or octets that are no UTF-8, or does not end in CRLF."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and one is made for every line
 class Command:
     """`argument` is what follows the verb, trimmed; `line` is the whole line with its CRLF."""
 

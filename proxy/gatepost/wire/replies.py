@@ -23,7 +23,7 @@ class Garbled(Exception):
     """What the upstream sent is no SMTP reply, or is over the limit. The message never quotes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as `Command` is not
 class Reply:
     """A whole reply. `raw` is ready to be sent; `lines` are the texts behind the codes."""
 
@@ -50,15 +50,10 @@ class Reply:
 class ReplyReader:
     """Takes replies from an upstream's inbound buffer."""
 
-    __slots__ = ("_bytes", "_code", "_raw", "_texts")
+    __slots__ = ("_begun", "_bytes")
 
     def __init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        self._code = b""
-        self._texts: list[bytes] = []
-        self._raw: list[bytes] = []
+        self._begun: list[re.Match[bytes]] = []  # the lines so far of a reply that is not whole
         self._bytes = 0
 
     def next(self, inbound: Inbound) -> Reply | None:
@@ -70,25 +65,27 @@ class ReplyReader:
                 raise Garbled("a reply line is too long") from None
             if line is None:
                 return None
-            if self._add(line):
-                reply = Reply(int(self._code), tuple(self._texts), b"".join(self._raw))
-                self._start()
-                return reply
+            matched = _LINE.fullmatch(line if line.endswith(b"\r\n") else line[:-1] + b"\r\n")
+            if not matched:
+                raise Garbled("a reply line has no code, or CR or NUL in it")
+            if matched[2] != b"-":
+                return self._whole(matched)
+            self._add(matched)
 
-    def _add(self, line: bytes) -> bool:
-        """Add one line; True when it was the last one of its reply."""
-        if line[-2:] != b"\r\n":
-            line = line[:-1] + b"\r\n"
-        matched = _LINE.fullmatch(line)
-        if not matched or (self._code and matched[1] != self._code):
-            raise Garbled("a reply line has no code, another one than the line before it, or CR or NUL in it")
-        self._bytes += len(line)
+    def _add(self, line: re.Match[bytes]) -> None:
+        if self._begun and line[1] != self._begun[0][1]:
+            raise Garbled("a reply line has another code than the line before it")
+        self._bytes += len(line[0])
         if self._bytes > REPLY_BYTES:
             raise Garbled("a reply is too long")
-        self._code = matched[1]
-        self._texts.append(matched[3] or b"")
-        self._raw.append(line)
-        return matched[2] != b"-"
+        self._begun.append(line)
+
+    def _whole(self, last: re.Match[bytes]) -> Reply:
+        if not self._begun:
+            return Reply(int(last[1]), (last[3] or b"",), last[0])
+        self._add(last)
+        lines, self._begun, self._bytes = self._begun, [], 0
+        return Reply(int(last[1]), tuple(line[3] or b"" for line in lines), b"".join(line[0] for line in lines))
 
 
 def encode(code: int, *texts: bytes) -> bytes:
