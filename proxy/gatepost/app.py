@@ -133,7 +133,11 @@ def _certificates(settings: Settings, observer: Observer) -> Certificates:
 
 
 def _open_doors(settings: Settings) -> list[Door]:
-    hostname = (settings.smtp.hostname or socket.gethostname()).encode("idna")
+    name = settings.smtp.hostname or socket.gethostname()
+    try:
+        hostname = name.encode("idna")
+    except UnicodeError:
+        raise CannotStart(f"{name!r} is no host name: set smtp.hostname") from None
     waits = Waits(settings.timeouts)
     taken = {address.port for listener in settings.listeners for address in listener.bind if address.host == "0.0.0.0"}  # noqa: S104
     doors = []
@@ -186,13 +190,17 @@ async def _keep_probing(watch: Watch, seconds: float, observer: Observer) -> Non
 
 
 async def _keep_certificates(certificates: Certificates, seconds: float, observer: Observer) -> None:
+    said = ""
     while True:
         await trio.sleep(seconds)
         try:
             changed = certificates.reload()
         except (OSError, ValueError) as error:
-            observer.record(CertificatesRefused(str(error)))
+            if str(error) != said:  # it is tried each time, and told once
+                said = str(error)
+                observer.record(CertificatesRefused(said))
         else:
+            said = ""
             for loaded in certificates.generation.loaded if changed else ():
                 observer.record(loaded)
 

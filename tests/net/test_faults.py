@@ -10,7 +10,7 @@ import trio
 
 from gatehouse import PLAIN, Handler, Line, free_port, honest, honest_until, house
 from gatepost.facts import Ending, HandshakeFailed, MessageEnded, MessageResult, UpstreamFailure
-from gatepost.settings import Auth
+from gatepost.settings import Address, Auth
 
 MAIL = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
 
@@ -278,3 +278,59 @@ async def test_a_client_that_does_not_read_its_replies_is_let_go(tmp_path: Path)
             (summary,) = await it.notes.ended()
             nursery.cancel_scope.cancel()
     assert summary.ending in (Ending.CLIENT_GONE, Ending.REFUSED, Ending.CLIENT_TIMED_OUT)
+
+
+@pytest.mark.parametrize(
+    ("early", "reply"),
+    [
+        (b"250 queued already\r\n", b"451 4.4.2 Connection to the mail server lost before it answered"),
+        (b"552 too big\r\n", b"552 too big"),
+    ],
+)
+async def test_an_early_answer_is_no_acceptance_and_the_rest_is_no_command(
+    tmp_path: Path, early: bytes, reply: bytes
+) -> None:
+    """An upstream that is back among its commands must not read the rest of the message as such."""
+    answered, heard = trio.Event(), bytearray()
+
+    async def answer(leg: Line) -> None:
+        await leg.send(early)
+        answered.set()
+        heard.extend(await leg.rest())
+
+    async with house(tmp_path, upstream(until=b"BODY", then=answer)) as it:
+        line = await it.connect()
+        await line.log_in()
+        await begin_message(line)
+        await line.send(b"first\r\n")
+        await answered.wait()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await line.send(b"XCLIENT LOGIN=root\r\n.\r\n")
+        assert await line.reply() == reply
+        (summary,) = await it.notes.ended()
+    assert summary.messages_accepted == 0
+    assert b"XCLIENT" not in heard
+
+
+async def test_a_client_and_an_upstream_lost_in_the_same_step_still_end_the_conversation(tmp_path: Path) -> None:
+    behind = {"address": Address("nowhere.invalid", 25), "tls": "never"}
+    async with house(tmp_path, 1, probed=False, behind=behind) as it:
+        for _ in range(5):
+            line = await it.connect()
+            await line.send(b"NOOP\r\nEHLO x\r\n")
+            await reset(line)
+        endings = await it.notes.ended(5)
+    assert all(summary.upstream_failure is UpstreamFailure.UNRESOLVED for summary in endings)
+
+
+async def test_a_drain_that_begins_in_a_handshake_is_told_behind_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        line = await it.dial(implicit=True)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        it.stop.set()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await line.secure()
+        assert (await line.reply()).startswith(b"220")
+        assert (await line.reply()).startswith(b"421 4.3.2")
+        await it.left.wait()
+    assert it.cut_off == [0]

@@ -339,8 +339,8 @@ def command(number: int, kind: str) -> tuple[bytes, bytes]:
     sent, answered = {
         "mail": (b"MAIL FROM:" + tag, b"MAIL FROM:" + tag),
         "rcpt": (b"RCPT TO:" + tag, b"RCPT TO:" + tag),
-        "reset": (b"RSET " + tag, b"RSET " + tag),
-        "noop": (b"NOOP " + tag, b"NOOP " + tag),
+        "reset": (b"RSET " + tag, b"RSET"),
+        "noop": (b"NOOP " + tag, b"NOOP"),
         "verify": (b"VRFY " + tag, b"VRFY " + tag),
         "unknown": (b"FOO", REFUSALS[Refusal.UNKNOWN_COMMAND][:-2]),
         "identity": (b"XCLIENT LOGIN=root", REFUSALS[Refusal.IDENTITY_COMMAND][:-2]),

@@ -96,6 +96,7 @@ class SocketChannel:
                 self._undecrypted = False
                 if plaintext := self._decrypted():
                     return plaintext
+                self._ended = self._ended or self._outgoing.pending > RECORD_BYTES  # answers to idle records pile up
             else:
                 data = await self._read()
                 if self._tls is None or not data:

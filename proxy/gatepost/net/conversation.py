@@ -37,11 +37,6 @@ LAST_WORDS_SECONDS = 5.0  # for a final reply to a peer that may not be reading
 class Conversation:
     """A machine and the legs it speaks on."""
 
-    __slots__ = (
-        "_broken", "_context", "_dialer", "_draining", "_legs", "_machine", "_now", "_opened", "_receiving",
-        "_recorder", "_seen", "deadline",
-    )  # fmt: skip
-
     def __init__(self, machine: Machine, recorder: Recorder, dialer: Dialer) -> None:
         self._now = trio.lowlevel.current_clock().current_time  # `trio.current_time` asks for the clock each time
         self.deadline = self._now() + LAST_WORDS_SECONDS
@@ -54,6 +49,7 @@ class Conversation:
         self._draining = False
         self._opened: float | None = None  # when the upstream was dialled, until it was heard
         self._broken: Leg | None = None  # sending on it failed, and the machine does not know yet
+        self._said = b""  # what the broken upstream was heard to say
         self._seen = 0  # the machine's progress when the deadline was set
 
     def accept(self, client: Channel, context: ssl.SSLContext) -> None:
@@ -67,9 +63,8 @@ class Conversation:
         try:
             await self._perform(machine.start())
             while (leg := machine.awaits) is not None:
-                await self._perform(await self._next(leg))
-                if self._draining and not machine.talk.draining:
-                    await self._perform(machine.draining())
+                begun = self._draining and not machine.talk.draining  # and the machine has not heard of it
+                await self._perform(machine.draining() if begun else await self._next(leg))
             finished = True
         except Exception as bug:  # noqa: BLE001  it must cost one conversation
             await self._crash(bug)
@@ -121,7 +116,7 @@ class Conversation:
                     self._recorder.record(action.fact)
                 else:
                     follow = await self._do(action)
-            actions = follow if self._broken is None else self._lose(self._broken)
+            actions = follow if self._broken is None else follow + self._lose(self._broken)
             self._arm()
 
     def _arm(self) -> None:
@@ -133,6 +128,8 @@ class Conversation:
     def _send(self, leg: Leg, data: bytes) -> bool:
         """What cannot be sent breaks the leg; the machine is told when the rest of its actions is done."""
         try:
+            if leg is Leg.UPSTREAM and self._machine.talk.in_data and (said := self._legs[leg].received_already()):
+                self._broken, self._said = leg, said  # an answer to what it has not seen: nothing more goes there
             return leg is self._broken or self._legs[leg].send(data)
         except OSError:
             self._broken = leg
@@ -157,12 +154,12 @@ class Conversation:
         return []
 
     def _lose(self, leg: Leg) -> list[Action]:
-        """Tell of a broken leg. What the upstream said before it went is told first: it may be why."""
-        self._broken = None
-        channel = self._legs.get(leg)
-        said = channel.received_already() if channel is not None and leg is Leg.UPSTREAM else b""
-        actions = self._machine.received(leg, said) if said else []
-        return actions + self._machine.gone(leg)
+        """Tell of a broken leg, and what the upstream said before it went: it may be why."""
+        channel, said = self._legs.get(leg), self._said
+        self._broken, self._said = None, b""
+        if leg is Leg.UPSTREAM and channel is not None:
+            said = said or channel.received_already()
+        return self._machine.gone(leg, None, said)
 
     async def _secure(self, leg: Leg) -> list[Action]:
         began, channel = self._now(), self._legs[leg]

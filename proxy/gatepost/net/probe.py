@@ -38,8 +38,8 @@ class Watch:
         with trio.move_on_after(PROBE_STEPS * self._rules.waits.login.seconds) as patience:
             await Conversation(Machine(talk, probe), Unrecorded(), self._dialer).run()
         self.failure = talk.summary.upstream_failure
-        if patience.cancelled_caught and talk.live is None:
-            self.failure = UpstreamFailure.TIMED_OUT
+        if talk.live is None and self.failure is None:  # it did not come to an end of its own
+            self.failure = UpstreamFailure.TIMED_OUT if patience.cancelled_caught else UpstreamFailure.GARBLED
         if talk.live is not None and talk.live != self.upstream:  # keep the object while nothing changed: replies
             self.upstream = talk.live  # that were made from it are remembered with it
         return UpstreamProbed(self.failure, trio.current_time() - began)

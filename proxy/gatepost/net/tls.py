@@ -125,6 +125,15 @@ class Generation:
     @classmethod
     def load(cls, settings: TlsSettings) -> Generation:
         """Raises OSError (ssl.SSLError among them) or ValueError when any file of the set is bad."""
+        try:
+            return cls._load(settings)
+        except (OSError, ValueError):
+            raise
+        except Exception as error:  # noqa: BLE001  cryptography has errors of its own for odd certificates
+            raise ValueError(str(error)) from None
+
+    @classmethod
+    def _load(cls, settings: TlsSettings) -> Generation:
         pairs = [(settings.certificate, settings.key)]
         pairs += [(more.certificate, more.key) for more in settings.certificates]
         contexts: dict[TlsProfile, ssl.SSLContext] = {}
@@ -171,8 +180,8 @@ class Certificates:
         signature = self._signature()
         if signature == self._seen:
             return False
-        self._seen = signature
         self.generation = Generation.load(self._settings)
+        self._seen = signature
         return True
 
     def _signature(self) -> list[tuple[int, int, int] | None]:
@@ -213,6 +222,9 @@ def upstream_context(settings: UpstreamSettings) -> ssl.SSLContext:
 
 def pinned(certificate: bytes, pins: tuple[str, ...]) -> bool:
     """Whether a DER certificate's SubjectPublicKeyInfo is one of "sha256/BASE64" (RFC 7469 section 2.4)."""
-    key = x509.load_der_x509_certificate(certificate).public_key()
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+    except Exception:  # noqa: BLE001  a key that cannot be read is none of the pinned ones
+        return False
     digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
     return "sha256/" + b64encode(digest).decode() in pins

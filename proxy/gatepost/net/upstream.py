@@ -96,7 +96,7 @@ class Dialer:
         if self._literal is not None:
             return [self._literal]
         host, port = self._settings.address
-        with contextlib.suppress(OSError), trio.move_on_after(self._seconds):
+        with contextlib.suppress(OSError, UnicodeError), trio.move_on_after(self._seconds):
             found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]  # only IP sockets
         return []

@@ -94,7 +94,7 @@ def auth(talk: Talk, command: Command) -> Steps[None]:
 def _attempt(talk: Talk, mechanism: Mechanism, initial: bytes | None) -> Steps[tuple[Password | None, Outcome]]:
     if mechanism not in SERVER:
         return None, (AuthResult.MECHANISM_REFUSED, Refusal.MECHANISM_UNKNOWN)
-    if talk.known is None or mechanism not in talk.policy.mechanisms(talk.known):
+    if talk.known is not None and mechanism not in talk.policy.mechanisms(talk.known):
         return None, _IMPOSSIBLE  # and the client is not asked for a password that leads nowhere
     try:
         password = yield from _hear(talk, SERVER[mechanism](), initial)

@@ -77,9 +77,16 @@ class Machine:
             self.talk.upstream_tls = tls
         return self._resume()
 
-    def gone(self, leg: Leg, why: HandshakeFailure | UpstreamFailure | None = None) -> list[Action]:
-        """A leg ended, could not be opened, or could not be secured."""
+    def gone(self, leg: Leg, why: HandshakeFailure | UpstreamFailure | None = None, said: bytes = b"") -> list[Action]:
+        """A leg ended, could not be opened, or could not be secured. `said`: the upstream's last words, if any.
+
+        Last words are no answer to what was being sent: they may say why, and are never an acceptance.
+        """
         if leg is Leg.UPSTREAM:
+            if why is None and not self.talk.upstream_open:
+                return []  # it was given up already
+            if said:
+                self.talk.upstream.put(said)
             return self._interrupt(UpstreamLost(why if isinstance(why, UpstreamFailure) else UpstreamFailure.CLOSED))
         failed = isinstance(why, HandshakeFailure)
         self.talk.summary.ending = Ending.HANDSHAKE_FAILED if failed else Ending.CLIENT_GONE
@@ -166,11 +173,12 @@ def _serve(talk: Talk) -> Steps[None]:
             if talk.phase is Phase.CLEAR_FRESH and talk.client.peek(1) == TLS_HANDSHAKE:
                 talk.violate(Violation.TLS_ON_CLEAR)
                 raise Hangup(Ending.REFUSED)
+            auth = talk.client.peek(5).upper() == b"AUTH "
             try:
-                line = talk.client.line(AUTH_LINE_BYTES if talk.client.peek(5).upper() == b"AUTH " else LINE_BYTES)
+                line = talk.client.line(AUTH_LINE_BYTES if auth else LINE_BYTES)
             except LineTooLong:
                 talk.limit(Limit.LINE)
-                talk.refuse(Refusal.LINE_TOO_LONG)
+                talk.refuse(Refusal.AUTH_LINE_TOO_LONG if auth else Refusal.LINE_TOO_LONG)
                 if refusal := _over_limit(talk):
                     yield from hang_up(talk, refusal)
                 continue

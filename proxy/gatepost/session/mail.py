@@ -26,6 +26,7 @@ from gatepost.wire.commands import Command, Verb
 from gatepost.wire.replies import Garbled, Reply
 
 OK = b"250 2.0.0 Ok\r\n"
+BARE = frozenset({Verb.NOOP, Verb.RSET})  # relayed without what stands behind them, which means nothing
 UNASKED_BYTES = 65_536  # so much of a refused chunk is read and dropped for a client that has not logged in
 
 
@@ -50,15 +51,23 @@ def _ready(talk: Talk, verb: Verb) -> Steps[bool]:
 
 def _gather(talk: Talk, command: Command) -> Steps[None]:
     """Relay a command: now, or together with those that the client pipelined behind it."""
-    talk.group.append(command.line)
+    talk.group.append(_bare(command) if command.verb in BARE else command.line)
     talk.owed.hole(command.verb)
     if talk.live is not None and b"PIPELINING" not in talk.live.capabilities:
         yield from settle(talk)
 
 
+def _bare(command: Command) -> bytes:
+    return command.verb.value.encode() + b"\r\n"
+
+
 def relay(talk: Talk, command: Command) -> Steps[None]:
-    if (yield from _ready(talk, command.verb)):
-        yield from _gather(talk, command)
+    if not (yield from _ready(talk, command.verb)):
+        return
+    if not command.ascii and talk.live is not None and b"SMTPUTF8" not in talk.live.capabilities:
+        talk.refuse(Refusal.ADDRESS_NOT_ASCII)
+        return
+    yield from _gather(talk, command)
 
 
 def reset(talk: Talk, command: Command) -> Steps[None]:
@@ -114,7 +123,7 @@ def rcpt(talk: Talk, command: Command) -> Steps[None]:
 
 def data(talk: Talk, command: Command) -> Steps[None]:
     """DATA ends a group, but may stand at its end (RFC 2920 section 3.1)."""
-    talk.group.append(command.line)
+    talk.group.append(_bare(command))
     talk.owed.hole(command.verb)
     reply = yield from settle(talk)
     if reply is None or reply.code != 354:  # noqa: PLR2004
@@ -134,11 +143,14 @@ def data(talk: Talk, command: Command) -> Steps[None]:
     talk.move(Stage.READY)
     talk.end_message(MessageResult.ACCEPTED if reply.completed else MessageResult.REJECTED, scanner.taken)
     talk.answer(reply.raw)
+    if reply.code == 421:  # noqa: PLR2004  RFC 5321 section 3.8: it is closing
+        talk.drop_upstream(UpstreamFailure.CLOSED)
+        raise Hangup(Ending.UPSTREAM_LOST)
 
 
 def _pour(talk: Talk, scanner: DataScanner) -> Steps[None]:
     """Client to upstream, up to the end of the data. Raises UpstreamLost."""
-    if talk.upstream.peek(1) == b"2":  # behind the 354: an acceptance of what it has not seen
+    if len(talk.upstream):  # behind the 354: an answer to what it has not seen
         raise UpstreamLost(UpstreamFailure.GARBLED)
     while True:
         chunk = talk.client.chunk()
@@ -192,7 +204,7 @@ def bdat(talk: Talk, command: Command) -> Steps[None]:
     talk.in_body = True
     left = _Left(octets)
     try:
-        talk.group.append(command.line)
+        talk.group.append(b"BDAT %d%b\r\n" % (octets, b" LAST" if last else b""))  # as it was understood here
         talk.owed.hole(Verb.BDAT)
         yield from _pour_chunk(talk, left)
         talk.in_body = last

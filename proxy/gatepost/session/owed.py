@@ -18,6 +18,10 @@ class Owed:
         self._ready: list[bytes] = []
         self._holes: deque[tuple[Verb, list[bytes]]] = deque()  # each with the replies that stand behind it
 
+    def __len__(self) -> int:
+        """Replies that the upstream owes."""
+        return len(self._holes)
+
     def reply(self, raw: bytes) -> None:
         """A reply of our own to the last command."""
         (self._holes[-1][1] if self._holes else self._ready).append(raw)

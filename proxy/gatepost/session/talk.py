@@ -97,9 +97,9 @@ class Talk:
     """The state of one conversation."""
 
     __slots__ = (
-        "actions", "chunk_bytes", "client", "draining", "errors", "failures", "group", "hello", "idle_commands",
-        "in_body", "live", "owed", "peer", "phase", "policy", "progress", "recipients", "replies", "rules",
-        "snapshot", "summary", "unreported_bytes", "upstream", "upstream_open", "upstream_tls", "waits",
+        "actions", "chunk_bytes", "client", "draining", "due", "errors", "failures", "group", "hello",
+        "idle_commands", "in_body", "live", "owed", "peer", "phase", "policy", "progress", "recipients", "replies",
+        "rules", "snapshot", "summary", "unreported_bytes", "upstream", "upstream_open", "upstream_tls", "waits",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, snapshot: Upstream | None) -> None:
@@ -120,6 +120,7 @@ class Talk:
         self.actions: list[Action] = []
         self.hello = b""
         self.draining = False
+        self.due = 0  # replies of the upstream to what it was sent
         self.in_body = False  # the upstream has part of a message, and must not take it for a whole one
         self.recipients = 0
         self.chunk_bytes = 0
@@ -139,6 +140,11 @@ class Talk:
     def cell(self, verb: Verb) -> Cell:
         """What to do about a verb here and now."""
         return self.rules.cells[verb, self.phase]
+
+    @property
+    def in_data(self) -> bool:
+        """Inside DATA: the upstream owes nothing until its end."""
+        return self.in_body and self.owed.awaited is None
 
     def move(self, stage: Stage) -> None:
         self.phase = self.phase.at(stage)
@@ -203,6 +209,9 @@ class Talk:
     def send_group(self) -> None:
         group = self.group
         if group:
+            if len(self.upstream) and not self.due:
+                raise UpstreamLost(UpstreamFailure.GARBLED)  # believed, it would answer what was not asked yet
+            self.due = len(self.owed)
             self.actions.append(Send(Leg.UPSTREAM, group[0] if len(group) == 1 else b"".join(group)))
             group.clear()
 
@@ -218,6 +227,7 @@ class Talk:
         self.upstream = Inbound()
         self.replies = ReplyReader()
         self.group.clear()
+        self.due = 0
 
     # --- hearing
 
@@ -256,6 +266,7 @@ def settle(talk: Talk) -> Steps[Reply | None]:
     while (verb := talk.owed.awaited) is not None:
         reply = yield from talk.reply(talk.waits.reply)
         talk.owed.fill(reply.raw)
+        talk.due -= 1
         _note(talk, verb, reply)
         if reply.code == 421:  # noqa: PLR2004  RFC 5321 section 3.8
             talk.drop_upstream(UpstreamFailure.CLOSED)

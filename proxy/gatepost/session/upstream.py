@@ -146,9 +146,9 @@ def leave(talk: Talk) -> Steps[None]:
         talk.drop_upstream()  # nothing may follow that could be taken for the end of the message
     if not talk.upstream_open:
         return
-    talk.tell(b"QUIT\r\n")
     try:
         with suppress(UpstreamLost):
+            talk.tell(b"QUIT\r\n")
             yield from talk.reply(talk.waits.goodbye)
     finally:  # also when the client is lost meanwhile
         talk.actions.append(Close(Leg.UPSTREAM))

@@ -46,6 +46,7 @@ _WORDS: dict[bytes, Verb] = {verb.value.encode(): verb for verb in Verb if verb 
 _METHODS = (b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH")  # RFC 9110 section 9.3
 _WORDS |= dict.fromkeys(_METHODS, Verb.HTTP)
 
+TAKES_UTF8 = frozenset({Verb.MAIL, Verb.RCPT, Verb.VRFY, Verb.EXPN})  # RFC 6531 section 3.1
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # a tab is sloppy, not dangerous
 
 
@@ -71,10 +72,11 @@ def parse(line: bytes) -> Command:
     text = line[:-2]
     if line[-2:] != b"\r\n" or _CONTROLS.search(text):
         raise BadCharacters
-    if not line.isascii() and not _is_utf8(text):
-        raise BadCharacters
     word, _, argument = text.partition(b" ")
-    return Command(_WORDS.get(word.upper(), Verb.UNKNOWN), argument.strip(), line)
+    verb = _WORDS.get(word.upper(), Verb.UNKNOWN)
+    if not line.isascii() and not (verb in TAKES_UTF8 and _is_utf8(text)):
+        raise BadCharacters
+    return Command(verb, argument.strip(), line)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -140,13 +142,14 @@ def envelope(command: Command) -> Envelope:
 
 # --- BDAT and AUTH ---------------------------------------------------------------------------------------------------
 
-_BDAT = re.compile(rb"([0-9]{1,18})(?:[ \t]+(LAST))?", re.IGNORECASE)
+MOST_OCTETS = 2**31 - 1  # an old server may count no further
+_BDAT = re.compile(rb"([0-9]{1,10})(?:[ \t]+(LAST))?", re.IGNORECASE)
 
 
 def chunk(command: Command) -> tuple[int, bool]:
     """BDAT's octets and whether it is the last (RFC 3030 section 2). Raises SyntaxFault."""
     matched = _BDAT.fullmatch(command.argument)
-    if not matched:
+    if not matched or int(matched[1]) > MOST_OCTETS:
         raise SyntaxFault
     return int(matched[1]), matched[2] is not None
 
