@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gatehouse import AUTHORITY, HOST, PLAIN, Handler, House, Line, certificates, honest_until, house
 from gatepost.facts import HandshakeDone, HandshakeFailed, HandshakeFailure, Leg, UpstreamFailure
-from gatepost.net.tls import Certificates, failure, pinned
+from gatepost.net.tls import Certificates, Generation, failure, pinned
 from gatepost.settings import CertificateSettings, TlsProfile, TlsSettings
 
 
@@ -292,3 +292,32 @@ def test_pins() -> None:
     assert pinned(der, ("sha256/other", pin))
     assert not pinned(der, ())
     assert not pinned(der, (pin.lower(),))
+
+
+def test_a_load_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = Certificates(certificates(tmp_path))
+    first = serial(loaded)
+    certificates(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Generation, "load", no_descriptor)
+        with pytest.raises(OSError, match="too many"):
+            loaded.reload()
+    assert loaded.reload()
+    assert serial(loaded) != first
+
+
+def no_descriptor(_settings: TlsSettings) -> Generation:
+    raise OSError("too many open files")
+
+
+def test_an_error_of_the_certificate_library_is_a_bad_file_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(_pem: bytes) -> list[x509.Certificate]:
+        raise x509.InvalidVersion("5 is not a valid X509 version", 5)
+
+    settings = certificates(tmp_path)
+    monkeypatch.setattr(x509, "load_pem_x509_certificates", odd)
+    with pytest.raises(ValueError, match="not a valid X509 version"):
+        Certificates(settings)
+    assert not pinned(b"no certificate", ("sha256/x",))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import pytest
 
@@ -62,3 +63,11 @@ def test_a_log_that_nobody_reads_stops_nothing() -> None:
             raise BrokenPipeError
 
     logs.configure(LogFormat.JSON, LogLevel.INFO, Broken()).info("started")
+
+
+def test_a_pipe_that_nobody_empties_stops_nothing() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "w") as pipe:  # noqa: PTH123  they are descriptors
+        log = logs.configure(LogFormat.JSON, LogLevel.INFO, pipe)
+        for number in range(2000):  # a pipe holds 64 KiB
+            log.info("conversation", **{"gatepost.commands": number, "smtp.hello": "x" * 200})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import select
 import sys
 from typing import TextIO
 
@@ -19,15 +20,22 @@ from gatepost.settings import LogFormat, LogLevel
 
 
 class Line:
-    """Writes an event as one line. An event that cannot be written is lost: mail goes on when nobody reads the log."""
+    """Writes an event as one line. An event that cannot be written at once is lost: mail goes on when nobody reads."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._room: select.poll | None = None
+        with contextlib.suppress(OSError):  # what is no file always has room
+            room = select.poll()
+            room.register(stream.fileno(), select.POLLOUT)
+            self._room = room
 
     def msg(self, event: str) -> None:
+        """A pipe that is ready takes 4 KiB without blocking (pipe(7)); no event is as long."""
         with contextlib.suppress(OSError):
-            self._stream.write(event + "\n")
-            self._stream.flush()
+            if self._room is None or self._room.poll(0):
+                self._stream.write(event + "\n")
+                self._stream.flush()
 
     debug = info = warning = error = msg
 
