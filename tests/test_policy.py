@@ -94,6 +94,37 @@ def test_our_own_size_lowers_the_upstreams(line: bytes, stated: bytes) -> None:
     assert stated in offer
 
 
+@pytest.mark.parametrize(
+    ("line", "stated"),
+    [
+        (b"LIMITS RCPTMAX=5000 MAILMAX=10", b"LIMITS RCPTMAX=1000 MAILMAX=10"),
+        (b"LIMITS rcptmax=1001", b"LIMITS RCPTMAX=1000"),
+        (b"LIMITS RCPTMAX=1000", b"LIMITS RCPTMAX=1000"),
+        (b"LIMITS RCPTMAX=50 RCPTDOMAINMAX=5000", b"LIMITS RCPTMAX=50 RCPTDOMAINMAX=5000"),
+        (b"LIMITS RCPTMAX=99999999999999999999", b"LIMITS RCPTMAX=1000"),
+        (b"LIMITS RCPTMAX=x RCPTMAX", b"LIMITS RCPTMAX=x RCPTMAX"),
+        (b"LIMITS", b"LIMITS"),
+    ],
+)
+def test_our_own_recipients_lower_the_upstreams_limits(line: bytes, stated: bytes) -> None:
+    offer = policy().offer(upstream(b"x", line), Channel.TLS, starttls=False, mechanisms=())
+    assert offer == [b"mx.example", b"PIPELINING", stated]
+
+
+@pytest.mark.parametrize("line", [b"X-OWN", b"XCLIENT NAME", b"XFORWARD NAME", b"BURL", b"TURN", b"ATRN", b"STARTTLS"])
+def test_an_extension_that_is_not_carried_is_withheld(line: bytes) -> None:
+    offer = policy().offer(upstream(b"x", line), Channel.TLS, starttls=False, mechanisms=())
+    assert offer == [b"mx.example", b"PIPELINING"]
+
+
+def test_auth_of_the_old_form_leads_on_and_is_offered_in_the_new_one() -> None:
+    behind = upstream(b"x", b"AUTH=LOGIN")
+    mechanisms = policy().mechanisms(behind)
+    assert mechanisms == (Mechanism.PLAIN, Mechanism.LOGIN)
+    offer = policy().offer(behind, Channel.TLS, starttls=False, mechanisms=mechanisms)
+    assert offer == [b"mx.example", b"PIPELINING", b"AUTH PLAIN LOGIN"]
+
+
 def test_requiretls_needs_tls_on_both_legs_and_a_proven_upstream() -> None:
     good = upstream(encrypted=True)
     for behind, channel, offered in (
@@ -119,6 +150,8 @@ def test_requiretls_needs_tls_on_both_legs_and_a_proven_upstream() -> None:
         (b"RCPT TO:<a@b> SIZE=1000", Refusal.PARAMETER_UNKNOWN),
         (b"MAIL FROM:<a@b> NOTIFY=NEVER", Refusal.PARAMETER_UNKNOWN),
         (b"MAIL FROM:<a@b> BODY=BINARYMIME", Refusal.PARAMETER_UNKNOWN),
+        (b"MAIL FROM:<a@b> body=BinaryMime", Refusal.PARAMETER_UNKNOWN),
+        (b"MAIL FROM:<a@b> SIZE=000000000000000000001", Refusal.PARAMETER_SYNTAX),  # 21 digits
         (b"MAIL FROM:<a@b> MT-PRIORITY=3", Refusal.PARAMETER_UNKNOWN),
         (b"MAIL FROM:<a@b> X-OWN=1", Refusal.PARAMETER_UNKNOWN),
         (b"MAIL FROM:<a@b> SIZE=x", Refusal.PARAMETER_SYNTAX),
@@ -127,6 +160,16 @@ def test_requiretls_needs_tls_on_both_legs_and_a_proven_upstream() -> None:
 )
 def test_parameters_belong_to_extensions_that_were_offered(line: bytes, expected: Refusal | None) -> None:
     assert refusal(policy(), line) is expected
+
+
+@pytest.mark.parametrize("channel", Channel)
+@pytest.mark.parametrize("auth", Auth)
+@pytest.mark.parametrize("guarded", [True, False])
+def test_who_sent_a_message_is_said_where_one_can_log_in(channel: Channel, auth: Auth, *, guarded: bool) -> None:
+    """AUTH= of MAIL (RFC 4954 section 5)."""
+    taken = channel is Channel.TLS and auth is not Auth.OFF and guarded
+    refused = refusal(policy(auth), b"MAIL FROM:<a@b> AUTH=a@b", channel, upstream(guarded=guarded))
+    assert refused is (None if taken else Refusal.PARAMETER_UNKNOWN)
 
 
 def test_an_address_in_utf8_needs_an_upstream_that_knows_it() -> None:

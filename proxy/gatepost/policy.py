@@ -114,13 +114,15 @@ class Policy:
             extension = extensions.get(keyword)
             if keyword == b"BODY" and value.upper() == b"BINARYMIME":
                 extension = b"BINARYMIME"
-            if extension is None or not self._offered(extension, upstream):
+            if extension is None or not self._offered(extension, upstream, channel):
                 return Refusal.PARAMETER_UNKNOWN
             if keyword == b"SIZE" and (refusal := self._size_refusal(value)):
                 return refusal
         return None
 
-    def _offered(self, extension: bytes, upstream: Upstream) -> bool:
+    def _offered(self, extension: bytes, upstream: Upstream, channel: Channel) -> bool:
+        if extension == b"AUTH":  # gatepost's own offer; the upstream may trust what a stranger says through a proxy
+            return channel is Channel.TLS and bool(self.mechanisms(upstream))
         return extension in upstream.capabilities or (extension == b"SIZE" and self.limits.message_bytes is not None)
 
     def _size_refusal(self, value: bytes) -> Refusal | None:

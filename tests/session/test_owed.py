@@ -25,7 +25,10 @@ def test_what_stands_behind_a_lost_answer_is_forgotten() -> None:
     owed.reply(b"1")
     owed.hole(Verb.MAIL)
     owed.reply(b"3")
+    owed.hole(Verb.RCPT)
+    owed.reply(b"5")
     owed.abandon()
+    assert owed.awaited is None
     owed.reply(b"last")
     assert owed.take() == b"1last"
 

@@ -1,14 +1,17 @@
-"""The table is total, and no cell of it lets a password cross a clear channel."""
+"""The table is total, no cell of it lets a password cross a clear channel, and EHLO offers what it takes."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gatepost.facts import Channel, Refusal
+from gatepost.facts import Channel, Leg, Peer, Refusal, Tls
 from gatepost.policy import Policy, Upstream
+from gatepost.session.machine import Machine, converse
 from gatepost.session.phases import CELLS, TABLE, Duty, Phase, Stage
-from gatepost.session.reference import render
-from gatepost.session.talk import Rules, Waits
+from gatepost.session.reference import cells_of, reachable, render
+from gatepost.session.talk import Rules, Talk, Waits
+from gatepost.session.vocabulary import Action, Open, Secure, Send
 from gatepost.settings import (
     Address,
     Auth,
@@ -22,6 +25,7 @@ from gatepost.settings import (
 )
 from gatepost.wire.capabilities import read
 from gatepost.wire.commands import Verb
+from gatepost.wire.replies import encode
 
 CLEAR = [phase for phase in Phase if phase.channel is Channel.CLEAR]
 
@@ -75,18 +79,166 @@ def test_stages_move_within_channel_and_login() -> None:
         Phase.LOGGED_IN_READY.at(Stage.FRESH)
 
 
+# --- offered equals accepted -----------------------------------------------------------------------------------------
+
+# Each extension, and commands of which the last needs it; whoever takes that should have offered it.
+NEEDS = {
+    b"SIZE": [b"MAIL FROM:<a@b> SIZE=1"],
+    b"8BITMIME": [b"MAIL FROM:<a@b> BODY=8BITMIME"],
+    b"BINARYMIME": [b"MAIL FROM:<a@b> BODY=BINARYMIME"],
+    b"SMTPUTF8": ["MAIL FROM:<ü@b> SMTPUTF8".encode()],
+    b"DSN": [b"MAIL FROM:<a@b>", b"RCPT TO:<a@b> NOTIFY=NEVER"],
+    b"DELIVERBY": [b"MAIL FROM:<a@b> BY=120;R"],
+    b"MT-PRIORITY": [b"MAIL FROM:<a@b> MT-PRIORITY=3"],
+    b"FUTURERELEASE": [b"MAIL FROM:<a@b> HOLDFOR=60"],
+    b"REQUIRETLS": [b"MAIL FROM:<a@b> REQUIRETLS"],
+    b"NO-SOLICITING": [b"MAIL FROM:<a@b> SOLICIT=org.example:ADV"],
+    b"CHUNKING": [b"MAIL FROM:<a@b>", b"RCPT TO:<a@b>", b"BDAT 0"],
+    b"ETRN": [b"ETRN example.org"],
+    b"X-OWN": [b"MAIL FROM:<a@b> X-OWN=1"],
+    b"XCLIENT": [b"XCLIENT NAME=x"],
+    b"BURL": [b"MAIL FROM:<a@b>", b"RCPT TO:<a@b>", b"BURL imap://x LAST"],
+}
+UPSTREAMS = {
+    "rich": (*NEEDS, b"AUTH PLAIN LOGIN", b"STARTTLS", b"PIPELINING"),
+    "plain and one at a time": (b"SIZE 1000", b"AUTH PLAIN"),
+    "old form of AUTH": (b"AUTH=LOGIN", b"8BITMIME", b"CHUNKING"),
+    "no way to log in": (b"AUTH GSSAPI", b"DSN", b"ETRN"),
+    "nothing": (),
+}
+
+
+class Visit:
+    """A client, the machine, and an upstream that says yes to everything. TLS begins without a handshake."""
+
+    def __init__(self, own: Rules, capabilities: tuple[bytes, ...]) -> None:
+        self.capabilities = (b"legacy", *capabilities)
+        guarded = own.upstream.tls is UpstreamTls.IMPLICIT
+        self.machine = Machine(Talk(own, Upstream(read(self.capabilities), encrypted=guarded, guarded=True)), converse)
+        self.replies = b""
+        self.answers = b""
+        self.perform(self.machine.start())
+
+    def say(self, line: bytes) -> bytes:
+        """The reply to a line."""
+        self.replies = b""
+        self.perform(self.machine.received(Leg.CLIENT, line + b"\r\n"))
+        while self.answers and self.machine.awaits is Leg.UPSTREAM:
+            answers, self.answers = self.answers, b""
+            self.perform(self.machine.received(Leg.UPSTREAM, answers))
+        return self.replies
+
+    def perform(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Secure):
+                self.perform(self.machine.secured(action.leg, Tls("TLSv1.3", "X", verified=True)))
+            elif isinstance(action, Open):
+                self.answers += b"220 legacy\r\n"
+                self.perform(self.machine.opened(Peer("127.0.0.1", 25, loopback=True)))
+            elif isinstance(action, Send) and action.leg is Leg.CLIENT:
+                self.replies += action.data
+            elif isinstance(action, Send):
+                self.answers += b"".join(map(self.answer, action.data.splitlines()))
+
+    def answer(self, line: bytes) -> bytes:
+        word = line.split()[0] if line else b""
+        codes = {b"EHLO": 250, b"AUTH": 235, b"QUIT": 221, b"x": None}
+        texts = self.capabilities if word == b"EHLO" else (b"2.0.0 yes",)
+        code = codes.get(word, 250)
+        return encode(code, *texts) if code else b""  # "x" is the chunk
+
+    def go_to(self, phase: Phase) -> None:
+        if phase.channel is Channel.TLS and self.machine.talk.phase.channel is Channel.CLEAR:
+            self.say(b"EHLO me")
+            assert self.say(b"STARTTLS").startswith(b"220")
+        if phase.stage is not Stage.FRESH:
+            self.say(b"EHLO me")
+        if phase.logged_in:
+            assert self.say(b"AUTH PLAIN AGEAYg==").startswith(b"235")
+        if phase.stage in (Stage.MAIL, Stage.CHUNKS):
+            assert self.say(b"MAIL FROM:<a@b>").startswith(b"250")
+        if phase.stage is Stage.CHUNKS:
+            assert self.say(b"BDAT 1\r\nx").startswith(b"250")
+        assert self.machine.talk.phase is phase
+
+    def hello(self) -> dict[bytes, bytes]:
+        """What the EHLO reply offers."""
+        return read(tuple(line[4:] for line in self.say(b"EHLO me").splitlines())).keywords
+
+
+def visits(
+    auth: Auth, tls: ListenerTls, capabilities: tuple[bytes, ...]
+) -> Iterator[tuple[Phase, Callable[[], Visit]]]:
+    """Every phase that a client can come to, and how to be there anew."""
+    own = rules(auth, tls)
+    own.upstream = UpstreamSettings(address=Address("127.0.0.1", 25), tls=UpstreamTls.IMPLICIT)
+    can_log_in = bool(own.policy.mechanisms(Upstream(read((b"x", *capabilities)), encrypted=True, guarded=True)))
+    for phase in Phase:
+        if phase.channel is Channel.CLEAR and tls is ListenerTls.IMPLICIT:
+            continue
+        if phase.logged_in and not can_log_in:
+            continue
+        if phase.stage is Stage.CHUNKS and b"CHUNKING" not in capabilities:
+            continue
+        if not reachable(phase, own.cells):
+            continue
+
+        def arrive(phase: Phase = phase) -> Visit:
+            visit = Visit(own, capabilities)
+            visit.go_to(phase)
+            return visit
+
+        yield phase, arrive
+
+
+everywhere = pytest.mark.parametrize(
+    ("auth", "tls", "upstream"), [(a, t, u) for a in Auth for t in ListenerTls for u in UPSTREAMS]
+)
+
+
+@everywhere
+def test_an_extension_is_offered_exactly_where_it_is_taken(auth: Auth, tls: ListenerTls, upstream: str) -> None:
+    for phase, arrive in visits(auth, tls, UPSTREAMS[upstream]):
+        for extension, lines in NEEDS.items():
+            visit = arrive()
+            offered = extension in visit.hello()
+            may_send = visit.machine.talk.cell(Verb.MAIL) is Duty.MAIL
+            taken = [visit.say(line)[:1] == b"2" for line in lines][-1]
+            assert taken is (offered and may_send), (phase, extension)
+
+
+@everywhere
+def test_tls_and_logins_are_offered_exactly_where_they_begin(auth: Auth, tls: ListenerTls, upstream: str) -> None:
+    for phase, arrive in visits(auth, tls, UPSTREAMS[upstream]):
+        visit = arrive()
+        offer = visit.hello()
+        mechanisms = offer.get(b"AUTH", b"").split()
+        assert phase.channel is Channel.TLS or not mechanisms
+        assert (visit.say(b"STARTTLS")[:3] == b"220") is (b"STARTTLS" in offer), phase
+        for mechanism in (b"PLAIN", b"LOGIN", b"CRAM-MD5", b"GSSAPI"):
+            visit = arrive()
+            visit.hello()
+            assert (visit.say(b"AUTH " + mechanism)[:3] == b"334") is (mechanism in mechanisms), (phase, mechanism)
+
+
+@everywhere
+def test_the_sender_of_a_login_is_taken_where_logins_are(auth: Auth, tls: ListenerTls, upstream: str) -> None:
+    """AUTH= of MAIL (RFC 4954 section 5) says who has sent a message. After a login AUTH is not offered again."""
+    for phase, arrive in visits(auth, tls, UPSTREAMS[upstream]):
+        visit = arrive()
+        offered = b"AUTH" in visit.hello() or phase.logged_in
+        may_send = visit.machine.talk.cell(Verb.MAIL) is Duty.MAIL
+        assert (visit.say(b"MAIL FROM:<a@b> AUTH=a@b")[:1] == b"2") is (offered and may_send), phase
+
+
+def test_each_kind_of_listener_has_its_phases() -> None:
+    counts = {auth: sum(reachable(phase, cells_of(auth)) for phase in Phase) for auth in Auth}
+    assert counts == {Auth.REQUIRED: 7, Auth.OPTIONAL: 11, Auth.OFF: 8}
+
+
 @pytest.mark.parametrize("auth", Auth)
-@pytest.mark.parametrize("tls", ListenerTls)
-@pytest.mark.parametrize("mechanisms", [b"AUTH PLAIN", b"AUTH=LOGIN", b"AUTH GSSAPI", b"X"])
-@pytest.mark.parametrize("guarded", [True, False])
-def test_a_mechanism_is_offered_exactly_where_it_is_accepted(
-    auth: Auth, tls: ListenerTls, mechanisms: bytes, *, guarded: bool
-) -> None:
-    it = rules(auth, tls)
-    upstream = Upstream(read((b"legacy", mechanisms)), encrypted=False, guarded=guarded)
-    offered = it.policy.mechanisms(upstream)
-    possible = mechanisms in (b"AUTH PLAIN", b"AUTH=LOGIN") and guarded and auth is not Auth.OFF
-    assert bool(offered) is possible
+def test_the_page_shows_what_a_listener_does(auth: Auth) -> None:
+    assert cells_of(auth) == rules(auth).cells == rules(auth, ListenerTls.IMPLICIT).cells
 
 
 def test_the_reference_page_is_fresh() -> None:

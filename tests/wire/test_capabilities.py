@@ -1,5 +1,9 @@
 """What an EHLO reply says."""
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gatepost.facts import Mechanism
 from gatepost.wire.capabilities import CARRIED, PARAMETERS, mechanism_named, read
 
@@ -36,3 +40,18 @@ def test_each_parameter_belongs_to_an_extension_that_is_carried() -> None:
 
 def test_nothing_that_lets_a_client_pose_as_another_is_carried() -> None:
     assert not CARRIED & {b"XCLIENT", b"XFORWARD", b"BURL", b"TURN", b"ATRN", b"STARTTLS", b"AUTH"}
+
+
+@pytest.mark.parametrize(
+    "line", [b"XCLIENT NAME", b"XAUTH PLAIN", b"AUTHX PLAIN", b"X AUTH PLAIN", b"-AUTH PLAIN", b"AUTH\tPLAIN", b""]
+)
+def test_what_only_looks_like_auth_is_none(line: bytes) -> None:
+    assert read((b"x", line)).mechanisms == frozenset()
+
+
+@given(st.lists(st.binary(max_size=20), max_size=6).map(tuple))
+def test_any_lines_are_capabilities(lines: tuple[bytes, ...]) -> None:
+    found = read(lines)
+    assert Mechanism.OTHER not in found.mechanisms
+    assert len(found.keywords) <= max(0, len(lines) - 1)
+    assert all(keyword == keyword.upper() for keyword in found.keywords)

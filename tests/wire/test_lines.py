@@ -94,3 +94,12 @@ def test_what_is_put_back_comes_first() -> None:
     chunk = inbound.chunk()
     inbound.put_back(chunk[5:])
     assert [inbound.line(LIMIT), inbound.line(LIMIT)] == [b"NOOP\r\n", b"QUIT\r\n"]
+
+
+def test_what_is_put_back_comes_before_what_was_not_taken() -> None:
+    inbound = Inbound()
+    inbound.put(b"body.NOOP\r\nQUIT\r\n")
+    chunk = inbound.chunk(11)
+    inbound.put_back(chunk[5:])
+    inbound.put(b"RSET\r\n")
+    assert [inbound.line(LIMIT) for _ in range(4)] == [b"NOOP\r\n", b"QUIT\r\n", b"RSET\r\n", None]

@@ -68,6 +68,13 @@ def test_rubbish_is_not_passed_on(rubbish: bytes) -> None:
         read([rubbish])
 
 
+def test_a_reply_of_the_longest_kind_is_taken_again_and_again() -> None:
+    longest = b"250-" + b"x" * (LINE_BYTES - 6) + b"\r\n"
+    whole = longest * (REPLY_BYTES // LINE_BYTES - 1) + longest.replace(b"-", b" ", 1)
+    assert len(whole) == REPLY_BYTES
+    assert [reply.raw for reply in read([whole] * 3)] == [whole] * 3
+
+
 @given(st.lists(st.binary(max_size=40), max_size=10))
 def test_anything_is_replies_or_garbled(chunks: list[bytes]) -> None:
     try:

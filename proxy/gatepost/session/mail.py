@@ -295,10 +295,12 @@ def _withdraw(talk: Talk, refusal: Refusal, rest: Callable[[], Steps[None]]) -> 
 def _lost(talk: Talk, reason: UpstreamFailure, rest: Callable[[], Steps[None]]) -> Steps[NoReturn]:
     """The upstream was lost in a message. What it said before it went, if anything, is the answer; never a 250."""
     early = _early_reply(talk)
+    begun = talk.phase.stage is not Stage.READY  # otherwise `settle` has noted its end
+    begun = begun and not any(part[:4].upper() == b"MAIL" for part in talk.group)  # gathered, and never sent
     talk.drop_upstream(reason)
     talk.owed.abandon()
     talk.in_body = False
-    if talk.phase.stage is not Stage.READY:  # otherwise `settle` has noted its end
+    if begun:
         talk.end_message(MessageResult.ABORTED if early is None else MessageResult.REJECTED, 0)
     talk.move(Stage.READY)
     yield from rest()

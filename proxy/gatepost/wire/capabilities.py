@@ -75,12 +75,6 @@ class Capabilities:
     def __contains__(self, keyword: bytes) -> bool:
         return keyword in self.keywords
 
-    @property
-    def size(self) -> int:
-        """The SIZE limit in octets; 0 when there is none or none is said (RFC 1870 section 4)."""
-        value = self.keywords.get(b"SIZE", b"")
-        return int(value) if value.isdigit() and len(value) < 19 else 0  # noqa: PLR2004  20 digits at most by the RFC
-
 
 @lru_cache(maxsize=64)
 def read(lines: tuple[bytes, ...]) -> Capabilities:
