@@ -95,8 +95,9 @@ def test_only_crlf_dot_crlf_ends_a_message(submission: Door, postfix: Postfix) -
         assert replies(client, 1) == [250]
         assert client.noop()[0] == 250
         client.sendmail("ann@example.org", ["bob@example.com"], TRICKY, ["BODY=8BITMIME"])
-    assert postfix.mailroom.next().message.count(b"hidden\r\n") == len(lone)
-    assert postfix.mailroom.next().message == TRICKY
+    messages = [postfix.mailroom.next().message for _ in range(2)]  # Postfix may deliver the second one first
+    messages.remove(TRICKY)
+    assert messages[0].count(b"hidden\r\n") == len(lone)
 
 
 @pytest.mark.parametrize("argument", CLEAR_AUTH)

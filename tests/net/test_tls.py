@@ -283,6 +283,21 @@ async def test_an_upstream_that_must_have_tls_and_has_none(tmp_path: Path) -> No
         assert it.watch.failure is UpstreamFailure.TLS_MISSING
 
 
+async def test_opportunistic_tls_proves_nothing(tmp_path: Path) -> None:
+    context, _ = legacy()
+    async with house(tmp_path, secured(context), behind={"tls": "opportunistic"}) as it:
+        assert (await login_reply(it)).startswith(b"235")
+        done = [fact for fact in it.notes.facts if isinstance(fact, HandshakeDone) and fact.leg is Leg.UPSTREAM]
+    assert [fact.tls.verified for fact in done] == [False]
+
+
+async def test_opportunistic_tls_does_without(tmp_path: Path) -> None:
+    async with house(tmp_path, behind={"tls": "opportunistic"}) as it:
+        assert it.watch.upstream
+        assert not it.watch.upstream.encrypted
+        assert (await login_reply(it)).startswith(b"235")
+
+
 def test_pins() -> None:
     issued = AUTHORITY.issue_cert(HOST)
     leaf = x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())

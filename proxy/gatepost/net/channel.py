@@ -94,9 +94,11 @@ class SocketChannel:
         while not self._ended:
             if self._undecrypted:
                 self._undecrypted = False
-                if plaintext := self._decrypted():
+                plaintext = self._decrypted()
+                if self._outgoing.pending > RECORD_BYTES:  # answers to key updates pile up, and in a body nothing
+                    self._ended = True  # is said that takes them along
+                if plaintext:
                     return plaintext
-                self._ended = self._ended or self._outgoing.pending > RECORD_BYTES  # answers to idle records pile up
             else:
                 data = await self._read()
                 if self._tls is None or not data:
@@ -166,10 +168,10 @@ class SocketChannel:
 
     async def finish(self, last: bytes) -> None:
         try:
-            if self._tls is not None and not self._ended:
-                if last:
-                    self._tls.write(last)
+            if self._tls is not None:  # also when the peer has ended its side: what is said to it is never clear
                 with contextlib.suppress(ssl.SSLError):  # SSLWantReadError: the peer's own goodbye is not waited for
+                    if last:
+                        self._tls.write(last)
                     self._tls.unwrap()  # (RFC 8446 section 6.1)
                 last = self._outgoing.read()
             if last:
