@@ -12,7 +12,7 @@ import trio
 from far import linked, received, secured
 from gatehouse import certificates
 from gatepost.facts import Tls
-from gatepost.net.channel import SocketChannel, Woken
+from gatepost.net.channel import SocketChannel, Woken, known_as
 from gatepost.net.tls import Certificates
 from gatepost.settings import TlsProfile
 
@@ -27,6 +27,34 @@ def server(tmp_path: Path) -> ssl.SSLContext:
 async def sent(near: SocketChannel, data: bytes) -> None:
     if not near.send(data):
         await near.flush()
+
+
+# --- who it is -------------------------------------------------------------------------------------------------------
+
+
+def test_an_ipv4_client_of_a_dual_stack_socket_keeps_its_own_form() -> None:
+    assert known_as("::ffff:192.0.2.7") == ("192.0.2.7", False)
+    assert known_as("::ffff:127.0.0.1") == ("127.0.0.1", True)
+    assert known_as("fe80::1%eth0") == ("fe80::1", False)
+    assert known_as("::1") == ("::1", True)
+
+
+@pytest.mark.parametrize(
+    ("address", "answer"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("128.0.0.1", False),
+        ("0.0.0.0", False),  # noqa: S104
+        ("::", False),
+        ("::ffff:192.0.2.1", False),
+        ("fe80::1%eth0", False),
+    ],
+)
+def test_loopback(address: str, *, answer: bool) -> None:
+    assert known_as(address)[1] is answer
 
 
 # --- data ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import trio
 
 from gatehouse import Line, honest_until, house
 from gatepost.facts import ConnectionRefused, Crashed, DrainBegan, Ending, Limit
-from gatepost.net.listeners import counted_as, known_as, listen
+from gatepost.net.listeners import counted_as, listen
 from gatepost.session import login
 from gatepost.settings import Address
 
@@ -20,13 +20,6 @@ def test_an_ipv6_client_is_its_slash_64() -> None:
     assert counted_as("2001:db8:1:2:3:4:5:6") == counted_as("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
     assert counted_as("2001:db8:1:3::1") != counted_as("2001:db8:1:2::1")
     assert counted_as("192.0.2.7") == "192.0.2.7"
-
-
-def test_an_ipv4_client_of_a_dual_stack_socket_keeps_its_own_form() -> None:
-    assert known_as("::ffff:192.0.2.7") == ("192.0.2.7", False)
-    assert known_as("::ffff:127.0.0.1") == ("127.0.0.1", True)
-    assert known_as("fe80::1%eth0") == ("fe80::1", False)
-    assert known_as("::1") == ("::1", True)
 
 
 def test_all_addresses_of_ipv6_take_ipv4_too() -> None:

@@ -17,7 +17,7 @@ from gatehouse import PATIENCE, Handler, Line, free_port, honest, house
 from gatepost.facts import Peer, UpstreamFailure
 from gatepost.net.channel import Channel
 from gatepost.net.faults import failure
-from gatepost.net.upstream import ConnectError, Dialer, is_loopback
+from gatepost.net.upstream import ConnectError, Dialer
 from gatepost.settings import Address, UpstreamSettings, UpstreamTls
 
 NAME = "legacy.example"
@@ -146,24 +146,6 @@ async def test_an_ipv6_address() -> None:
     with server("::1") as port:
         async with connected(dialer("::1", port)) as channel:
             assert channel.peer == Peer("::1", port, loopback=True)
-
-
-@pytest.mark.parametrize(
-    ("address", "answer"),
-    [
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("128.0.0.1", False),
-        ("0.0.0.0", False),  # noqa: S104
-        ("::", False),
-        ("::ffff:192.0.2.1", False),
-        ("fe80::1%eth0", False),
-    ],
-)
-def test_loopback(address: str, *, answer: bool) -> None:
-    assert is_loopback(address) is answer
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------

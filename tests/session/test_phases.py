@@ -5,24 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from dialogue import Dialogue
 from gatepost.facts import Channel, Leg, Peer, Refusal, Tls
-from gatepost.policy import Policy, Upstream
+from gatepost.policy import Upstream
 from gatepost.session.machine import Machine, converse
 from gatepost.session.phases import CELLS, TABLE, Duty, Phase, Stage
 from gatepost.session.reference import cells_of, reachable, render
-from gatepost.session.talk import Rules, Talk, Waits
+from gatepost.session.talk import Rules, Talk
 from gatepost.session.vocabulary import Action, Open, Secure, Send
-from gatepost.settings import (
-    Address,
-    Auth,
-    LimitSettings,
-    ListenerSettings,
-    ListenerTls,
-    LoneNewlines,
-    TimeoutSettings,
-    UpstreamSettings,
-    UpstreamTls,
-)
+from gatepost.settings import Address, Auth, ListenerTls, UpstreamSettings, UpstreamTls
 from gatepost.wire.capabilities import read
 from gatepost.wire.commands import Verb
 from gatepost.wire.replies import encode
@@ -31,10 +22,7 @@ CLEAR = [phase for phase in Phase if phase.channel is Channel.CLEAR]
 
 
 def rules(auth: Auth, tls: ListenerTls = ListenerTls.STARTTLS) -> Rules:
-    listener = ListenerSettings(name="x", bind=(Address("127.0.0.1", 0),), tls=tls, auth=auth)
-    upstream = UpstreamSettings(address=Address("127.0.0.1", 25), tls=UpstreamTls.NEVER)
-    policy = Policy(listener, LimitSettings(), b"mx.example")
-    return Rules(policy, upstream, LoneNewlines.NORMALISE, Waits(TimeoutSettings()))
+    return Dialogue("phases", {"auth": auth.value, "tls": tls.value}, ()).rules()
 
 
 def test_every_verb_has_a_cell_in_every_phase() -> None:

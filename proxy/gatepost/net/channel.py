@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
 import trio
@@ -23,6 +25,25 @@ from gatepost.net.tls import HandshakeError, agreed, failure
 RECORD_BYTES = 16_384  # RFC 8446 section 5.1: the most a TLS record carries
 SMALL_BYTES = 16_384  # a read while commands are exchanged
 LARGE_BYTES = 4 * (RECORD_BYTES + 256)  # a read inside a body: four whole TLS records
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+
+@lru_cache(maxsize=4096)
+def known_as(host: str) -> tuple[str, bool]:
+    """An IP literal as logs and limits know it, and whether it is of this machine alone.
+
+    IPv4 has its own form also behind a dual-stack socket. Loopback: RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3.
+    """
+    address = ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address), (mapped or address).is_loopback
+
+
+def peer_at(address: SocketAddress) -> Peer:
+    """Who is at a socket's address."""
+    host, loopback = known_as(address[0])
+    return Peer(host, address[1], loopback)
 
 
 class Woken(Exception):

@@ -50,7 +50,7 @@ class Conversation:
         self._opened: float | None = None  # when the upstream was dialled, until it was heard
         self._broken: Leg | None = None  # sending on it failed, and the machine does not know yet
         self._said = b""  # what the broken upstream was heard to say
-        self._seen = 0  # the machine's progress when the deadline was set
+        self._seen = 0  # the talk's progress when the deadline was set
 
     def accept(self, client: Channel, context: ssl.SSLContext) -> None:
         """The client's leg, and the context for when it is secured. The probe's conversation has none."""
@@ -121,8 +121,9 @@ class Conversation:
 
     def _arm(self) -> None:
         """A peer that made progress has earned a fresh wait."""
-        if self._machine.progress != self._seen:
-            self._seen = self._machine.progress
+        progress = self._machine.talk.progress
+        if progress != self._seen:
+            self._seen = progress
             self.deadline = self._now() + (self._machine.patience or LAST_WORDS_SECONDS)
 
     def _send(self, leg: Leg, data: bytes) -> bool:

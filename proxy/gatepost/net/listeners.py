@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address
 import trio
 
 from gatepost.facts import ConnectionRefused, DrainBegan, Limit, Peer, Refusal
-from gatepost.net.channel import SocketChannel
+from gatepost.net.channel import SocketChannel, peer_at
 from gatepost.net.conversation import Conversation
 from gatepost.net.observing import Observer
 from gatepost.net.probe import Watch
@@ -51,14 +51,6 @@ def listen(address: Address, *, dual: bool) -> socket.socket:
         listening.close()
         raise
     return listening
-
-
-@lru_cache(maxsize=4096)
-def known_as(host: str) -> tuple[str, bool]:
-    """An address as logs and limits know it (IPv4 in its own form also behind a dual-stack socket), and if loopback."""
-    address = ip_address(host.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address), (mapped or address).is_loopback
 
 
 def counted_as(address: str) -> str:
@@ -145,7 +137,7 @@ class Gate:
                         break
                     continue  # the client was gone before it was let in
                 connected.settimeout(0)
-                self._admit(door, connected, Peer(*_peer(address)), inside)
+                self._admit(door, connected, peer_at(address), inside)
 
     def _admit(self, door: Door, connected: socket.socket, peer: Peer, inside: trio.Nursery) -> None:
         client = self._client(peer.address)
@@ -188,8 +180,3 @@ class Gate:
         parsed = ip_address(address)
         uncounted = any(parsed in network for network in self._limits.uncounted if network.version == parsed.version)
         return None if uncounted else counted_as(address)
-
-
-def _peer(address: tuple[str, int]) -> tuple[str, int, bool]:
-    host, loopback = known_as(address[0])
-    return host, address[1], loopback

@@ -6,19 +6,16 @@ import contextlib
 import errno
 import socket
 from dataclasses import replace
-from functools import lru_cache
 from ipaddress import ip_address
 
 import trio
 
-from gatepost.facts import HandshakeFailure, Peer, Tls, UpstreamFailure
-from gatepost.net.channel import Channel, SocketChannel
+from gatepost.facts import HandshakeFailure, Tls, UpstreamFailure
+from gatepost.net.channel import Channel, SocketAddress, SocketChannel, peer_at
 from gatepost.net.tls import HandshakeError, pinned, upstream_context
 from gatepost.settings import UpstreamSettings, UpstreamTls
 
-SocketName = tuple[str, int] | tuple[str, int, int, int]
-SocketAddress = tuple[socket.AddressFamily, SocketName]
-
+Target = tuple[socket.AddressFamily, SocketAddress]
 
 NON_BLOCKING_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK  # combining enum members takes as long as a system call
 
@@ -29,14 +26,6 @@ class ConnectError(Exception):
     def __init__(self, reason: UpstreamFailure) -> None:
         super().__init__(reason.value)
         self.reason = reason
-
-
-@lru_cache(maxsize=4096)
-def is_loopback(address: str) -> bool:
-    """Whether an IP literal is of this machine alone (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3)."""
-    parsed = ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
 
 
 class Dialer:
@@ -50,7 +39,7 @@ class Dialer:
         try:
             host = ip_address(settings.address.host)
         except ValueError:
-            self._literal: SocketAddress | None = None
+            self._literal: Target | None = None
         else:
             family = socket.AF_INET if host.version == 4 else socket.AF_INET6  # noqa: PLR2004
             self._literal = (family, (str(host), settings.address.port))
@@ -71,14 +60,14 @@ class Dialer:
                 continue
             try:
                 if await self._connects(connecting, address, last=address is addresses[-1][1]):
-                    return SocketChannel(connecting, Peer(address[0], address[1], is_loopback(address[0])))
+                    return SocketChannel(connecting, peer_at(address))
             except BaseException:
                 connecting.close()
                 raise
             connecting.close()
         raise ConnectError(reason)
 
-    async def _connects(self, connecting: socket.socket, address: SocketName, *, last: bool) -> bool:
+    async def _connects(self, connecting: socket.socket, address: SocketAddress, *, last: bool) -> bool:
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = connecting.connect_ex(address)
         if code == errno.EINPROGRESS and not last:
@@ -92,7 +81,7 @@ class Dialer:
             return connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return errno.ETIMEDOUT
 
-    async def _addresses(self) -> list[SocketAddress]:
+    async def _addresses(self) -> list[Target]:
         if self._literal is not None:
             return [self._literal]
         host, port = self._settings.address

@@ -4,9 +4,9 @@
         actions = <receive on that leg, and tell the machine>
         for action in actions: <perform it>
 
-It is half-duplex, as SMTP is: at any time exactly one leg is waited for, for at most `patience` seconds. `progress`
-rises when a peer earned a fresh wait: a line, a reply or part of a body came whole. Bytes of the other leg may be told
-at any time; they are kept until their turn.
+It is half-duplex, as SMTP is: at any time exactly one leg is waited for, for at most `patience` seconds. The talk's
+`progress` rises when a peer earned a fresh wait: a line, a reply or part of a body came whole. Bytes of the other leg
+may be told at any time; they are kept until their turn.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gatepost.facts import (
+    Channel,
     ConversationEnded,
     Ending,
     HandshakeFailure,
@@ -47,7 +48,7 @@ TRANSACTION = frozenset({Verb.MAIL, Verb.RCPT, Verb.BDAT})  # their replies chan
 class Machine:
     """Runs one procedure over one talk."""
 
-    __slots__ = ("_procedure", "_wait", "awaits", "patience", "progress", "talk")
+    __slots__ = ("_procedure", "_wait", "awaits", "patience", "talk")
 
     def __init__(self, talk: Talk, procedure: Callable[[Talk], Steps[None]]) -> None:
         self.talk = talk
@@ -55,7 +56,6 @@ class Machine:
         self._wait: Wait | None = None
         self.awaits: Leg | None = None  # the leg that is waited for; None: finished, or not started
         self.patience = 0.0  # seconds
-        self.progress = 0
 
     def start(self) -> list[Action]:
         return self._resume()
@@ -126,7 +126,6 @@ class Machine:
             self._wait = wait
             talk.progress += 1
             self.awaits, self.patience = (wait.leg, wait.seconds) if wait else (None, 0.0)
-        self.progress = talk.progress
         actions = talk.actions
         talk.actions = []
         return actions
@@ -234,14 +233,11 @@ def _over_limit(talk: Talk) -> Refusal | None:
 
 
 def _turn_down(talk: Talk, command: Command, refusal: Refusal) -> Steps[None]:
-    if command.verb is Verb.AUTH and talk.phase in CLEAR_PHASES:
+    if command.verb is Verb.AUTH and talk.phase.channel is Channel.CLEAR:
         login.expose(talk, command)
     elif command.verb is Verb.BDAT:
         yield from mail.skip_chunk(talk, command)
     talk.refuse(refusal)
-
-
-CLEAR_PHASES = frozenset(phase for phase in Phase if phase.name.startswith("CLEAR"))
 
 
 def _hello(talk: Talk, command: Command) -> Steps[None]:

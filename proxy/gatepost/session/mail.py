@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from gatepost.facts import Ending, Limit, MessageResult, Refusal, UpstreamFailure, Violation
 from gatepost.session.phases import Stage
-from gatepost.session.talk import Hangup, Steps, Talk, hang_up, settle
+from gatepost.session.talk import Hangup, Steps, Talk, hang_up, heed_closing, settle
 from gatepost.session.upstream import reach
 from gatepost.session.vocabulary import ClientLate, ClientLost, UpstreamLost
 from gatepost.settings import LoneNewlines
@@ -143,9 +143,7 @@ def data(talk: Talk, command: Command) -> Steps[None]:
     talk.move(Stage.READY)
     talk.end_message(MessageResult.ACCEPTED if reply.completed else MessageResult.REJECTED, scanner.taken)
     talk.answer(reply.raw)
-    if reply.code == 421:  # noqa: PLR2004  RFC 5321 section 3.8: it is closing
-        talk.drop_upstream(UpstreamFailure.CLOSED)
-        raise Hangup(Ending.UPSTREAM_LOST)
+    heed_closing(talk, reply)
 
 
 def _pour(talk: Talk, scanner: DataScanner) -> Steps[None]:

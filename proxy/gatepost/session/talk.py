@@ -268,11 +268,16 @@ def settle(talk: Talk) -> Steps[Reply | None]:
         talk.owed.fill(reply.raw)
         talk.due -= 1
         _note(talk, verb, reply)
-        if reply.code == 421:  # noqa: PLR2004  RFC 5321 section 3.8
-            talk.drop_upstream(UpstreamFailure.CLOSED)
-            raise Hangup(Ending.UPSTREAM_LOST)
+        heed_closing(talk, reply)
     talk.flush()
     return reply
+
+
+def heed_closing(talk: Talk, reply: Reply) -> None:
+    """A 421 is the upstream's last word (RFC 5321 section 3.8): it was noted, now the conversation ends."""
+    if reply.code == 421:  # noqa: PLR2004
+        talk.drop_upstream(UpstreamFailure.CLOSED)
+        raise Hangup(Ending.UPSTREAM_LOST)
 
 
 def _note(talk: Talk, verb: Verb, reply: Reply) -> None:
