@@ -6,12 +6,16 @@
     C< 250-mx.example                    the client must get this line; "..." at its end leaves the rest open
     U> 220 hi                            the upstream sends a line
     U< EHLO me                           the upstream must get this line
+    A< CheckPassword alice               the machine must ask a question with these words in it
+    A> yes                               its answer: yes, no, nothing, unavailable, nonce, holder USER SECONDS,
+                                         secret TEXT, upstream USER SECRET ("-" for the same user)
     = clear_refused                      a fact (or the summary) with these words in it was recorded
     != accepted                          and none with these
 
-In angle brackets stands what is no line: `C> <tls>`, `<gone>`, `<late>`, `<drain>`, `<handshake failed>`; `U> <open>`,
-`<tls>`, `<gone>`, `<unreachable>`, `<late>`; and what the machine must do: `C< <tls>`, `<close>`; `U< <open>`, `<tls>`,
-`<close>`, `<drop>`. A backslash escapes octets as in Python, and a `\\c` at the end of a line leaves out its CRLF.
+In angle brackets stands what is no line: `C> <tls>`, `<gone>`, `<late>`, `<drain>`, `<expired>`, `<handshake failed>`;
+`U> <open>`, `<tls>`, `<gone>`, `<unreachable>`, `<late>`; and what the machine must do: `C< <tls>`, `<close>`; `U<
+<open>`, `<tls>`, `<close>`, `<drop>`. A backslash escapes octets as in Python, and a `\\c` at the end of a line leaves
+out its CRLF.
 {plain}, {user} and {password} are the credentials in base64, {a*100} is a hundred times "a".
 
 Lines that stand together go out together. Whatever was sent to either leg must be expected before anything else is
@@ -26,11 +30,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatepost.facts import Fact, HandshakeFailure, Leg, Peer, Tls, UpstreamFailure
+from gatepost.facts import Fact, HandshakeFailure, Leg, Mechanism, Peer, Tls, UpstreamFailure
 from gatepost.policy import Policy, Upstream
+from gatepost.sasl.exchange import Password
+from gatepost.sasl.plan import Means, Naming
+from gatepost.sasl.questions import Holder, Question, Unavailable, UpstreamLogin
+from gatepost.sasl.secret import Secret
 from gatepost.session.machine import Machine, converse
 from gatepost.session.talk import Rules, Talk, Waits
-from gatepost.session.vocabulary import Action, Close, Drop, Open, Record, Secure, Send
+from gatepost.session.vocabulary import Action, Close, Drop, Expire, Open, Record, Secure, Send
 from gatepost.settings import (
     Address,
     Auth,
@@ -38,10 +46,13 @@ from gatepost.settings import (
     ListenerSettings,
     ListenerTls,
     LoneNewlines,
+    PolicySettings,
+    Represent,
     TimeoutSettings,
     UpstreamSettings,
     UpstreamTls,
 )
+from gatepost.settings.ways import Ways
 from gatepost.wire.capabilities import read
 
 USER = "alice@example.com"
@@ -57,6 +68,15 @@ USUAL = {
     "loopback": "yes",
     "lone_newlines": "normalise",
     "verified": "yes",
+    "certificate": "",  # the login in the client's
+    "mechanisms": "",  # of the listener, separated by spaces
+    "represent": "",
+    "relay": "",
+    "verify": "",  # passwords, tokens
+    "minimum": "",  # of a policy
+    "minimum_for": "",  # users of it
+    "template": "{login}",
+    "ends_with_token": "yes",
     "together": "no",  # it matters that what stands together arrives together
 }
 
@@ -75,14 +95,39 @@ class Dialogue:
             bind=(Address("127.0.0.1", 0),),
             tls=ListenerTls(option["tls"]),
             auth=Auth(option["auth"]),
+            mechanisms=named(option["mechanisms"]) or None,
         )
         upstream = UpstreamSettings(
             address=Address("192.0.2.1", 25),
             tls=UpstreamTls(option["upstream_tls"]),
             trusted=option["trusted"] == "yes",
         )
-        policy = Policy(listener, LimitSettings.model_validate(limits), b"mx.example")
+        policies: tuple[PolicySettings, ...] = ()
+        if option["minimum"]:
+            (minimum,) = named(option["minimum"])
+            policies = (PolicySettings(minimum=minimum, users=tuple(option["minimum_for"].split())),)
+        limit = LimitSettings.model_validate(limits)
+        policy = Policy(listener, limit, b"mx.example", self.means(), policies)
         return Rules(policy, upstream, LoneNewlines(option["lone_newlines"]), Waits(TimeoutSettings()))
+
+    def means(self) -> Means:
+        option = USUAL | self.options
+        represent = Represent(option["represent"]) if option["represent"] else None
+        return Means(
+            Ways(
+                mechanisms=None,
+                relay=named(option["relay"]),
+                represent=represent,
+                users=represent is not None,
+                verify_passwords="passwords" in option["verify"],
+                tokens="tokens" in option["verify"],
+                client_ca=bool(option["certificate"]),
+            ),
+            service=Password("service", "", Secret(b"service password")) if represent is Represent.SERVICE else None,
+            naming=Naming(option["template"]),
+            scope="mail",
+            ends_with_token=option["ends_with_token"] == "yes",
+        )
 
     def snapshot(self) -> Upstream | None:
         option = USUAL | self.options
@@ -93,6 +138,10 @@ class Dialogue:
             encrypted=option["upstream_tls"] in ("starttls", "implicit"),
             guarded=option["loopback"] == "yes" or option["trusted"] == "yes" or option["upstream_tls"] != "never",
         )
+
+
+def named(names: str) -> tuple[Mechanism, ...]:
+    return tuple(Mechanism(name) for name in names.split())
 
 
 def load() -> Iterator[Dialogue]:
@@ -110,7 +159,7 @@ def _parse(file: str, text: str) -> Dialogue:
             options |= dict(re.findall(r'(\w+)="?([^"\n]*?)"?(?= \w+=|$)', line[2:]))
         elif line.strip() and not line.startswith("#"):
             way, _, what = line.partition(" ")
-            assert way in {"C>", "C<", "U>", "U<", "=", "!="}, f"{file}: {title}: {line}"
+            assert way in {"C>", "C<", "U>", "U<", "A>", "A<", "=", "!="}, f"{file}: {title}: {line}"
             steps.append((way, _octets(what)))
     return Dialogue(f"{file}: {title}", options, tuple(steps))
 
@@ -127,6 +176,20 @@ def _octets(what: str) -> bytes:
     return (what + ending).encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
 
 
+def answer(words: str) -> object:
+    """What `A>` says, as a value."""
+    kind, *values = words.split()
+    plain = {"yes": True, "no": False, "nothing": None, "unavailable": Unavailable(), "nonce": b"N" * 24}
+    if kind in plain:
+        return plain[kind]
+    if kind == "holder":
+        return Holder(values[0], float(values[1]) if len(values) > 1 else None)
+    if kind == "secret":
+        return Secret(values[0].encode())
+    assert kind == "upstream", words
+    return UpstreamLogin(values[0].replace("-", ""), Secret(values[1].encode()))
+
+
 @dataclass
 class Play:
     """One dialogue being played."""
@@ -136,6 +199,7 @@ class Play:
     facts: list[Fact] = field(default_factory=list)
     to_client: bytes = b""
     to_upstream: bytes = b""
+    expiry: float | None = None  # seconds after which the machine wants to hear that it has expired
 
     def __post_init__(self) -> None:
         self.machine = Machine(Talk(self.dialogue.rules(), self.dialogue.snapshot()), converse)
@@ -150,6 +214,8 @@ class Play:
             way, what = steps.pop(0)
             if way in ("=", "!="):
                 self._look_for(what.removesuffix(b"\r\n").decode(), wanted=way == "=")
+            elif way[0] == "A":
+                self._question(way, what.removesuffix(b"\r\n").decode())
             elif way[1] == "<":
                 self._expect(Leg.CLIENT if way[0] == "C" else Leg.UPSTREAM, what)
             else:
@@ -164,7 +230,7 @@ class Play:
         if not what.startswith(b"<") or b"@" in what:
             self._queued[leg] += what
         elif what == b"<tls>":
-            self._perform(machine.secured(leg, Tls("TLSv1.3", "X", verified=self._verified())))
+            self._perform(machine.secured(leg, self._tls()))
         elif what == b"<open>":
             self._open.add(Leg.UPSTREAM)
             self._perform(machine.opened(Peer("192.0.2.1", 25, loopback=self._option("loopback") == "yes")))
@@ -173,6 +239,9 @@ class Play:
             self._perform(machine.late())
         elif what == b"<drain>":
             self._perform(machine.draining())
+        elif what == b"<expired>":
+            assert self.expiry is not None
+            self._perform(machine.expired())
         else:
             reasons = {
                 b"<gone>": None,
@@ -185,15 +254,25 @@ class Play:
             self._perform(machine.gone(leg, reasons[what]))
         self._pump()
 
+    def _question(self, way: str, words: str) -> None:
+        asked = self.machine.awaits
+        assert isinstance(asked, Question), f"{self.dialogue.title}: {asked} instead of a question"
+        if way == "A<":
+            assert all(word in repr(asked) for word in words.split()), f"{self.dialogue.title}: {asked}"
+            return
+        self._nothing_is_left(way, words.encode())
+        self._perform(self.machine.answered(answer(words)))
+        self._pump()
+
     def _option(self, name: str) -> str:
         return (USUAL | self.dialogue.options)[name]
 
-    def _verified(self) -> bool:
-        return self._option("verified") == "yes"
+    def _tls(self) -> Tls:
+        return Tls("TLSv1.3", "X", verified=self._option("verified") == "yes", identity=self._option("certificate"))
 
     def _pump(self) -> None:
         """As the shell does: give the leg that is awaited what has come for it."""
-        while (leg := self.machine.awaits) is not None and self._queued[leg]:
+        while isinstance(leg := self.machine.awaits, Leg) and self._queued[leg]:
             data, self._queued[leg] = self._queued[leg][: self.at_once], self._queued[leg][self.at_once :]
             self._perform(self.machine.received(leg, data))
 
@@ -201,6 +280,9 @@ class Play:
         for action in actions:
             if isinstance(action, Record):
                 self.facts.append(action.fact)
+                continue
+            if isinstance(action, Expire):
+                self.expiry = action.seconds
                 continue
             leg = Leg.UPSTREAM if isinstance(action, Open) else action.leg
             if not isinstance(action, Open):
@@ -239,6 +321,7 @@ class Play:
 
     def _look_for(self, words: str, *, wanted: bool) -> None:
         texts = [repr(fact) for fact in self.facts] + [repr(self.machine.talk.summary)]
+        texts += [f"Expire {self.expiry}"] if self.expiry is not None else []
         found = any(all(word in text for word in words.split()) for text in texts)
         assert found is wanted, f"{self.dialogue.title}: {'no' if wanted else 'a'} fact with {words!r} in {texts}"
 

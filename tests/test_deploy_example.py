@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gatepost.settings import Settings, load
+from gatepost.settings import Section, Settings, load
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "gatepost.toml"
+# For these the example sends its reader to docs/settings.md: they open ways of logging in that few need.
+LEFT_OUT = {"certificate", "key", "mechanisms", "relay", "represent", "service_user", "service_password_file"}
+LEFT_OUT |= {"login_template", "logins"}
 SWITCHED_OFF = re.compile(r"^#(?=[a-z_]+ = |\[)", re.MULTILINE)
 
 
@@ -45,11 +48,11 @@ def test_the_example_with_everything_switched_on_is_good(folder: Path) -> None:
 def test_the_example_shows_every_key_with_its_default(folder: Path) -> None:
     text = SWITCHED_OFF.sub("", EXAMPLE.read_text()).replace('tls = "never"', 'tls = "starttls"')
     shown, settings = tomllib.loads(text), load_text(folder, text)
-    sections = {name: getattr(settings, name) for name in Settings.model_fields if name != "listeners"}
+    sections = {name: section for name, section in settings if isinstance(section, Section)}
     for name, section in (*sections.items(), ("listeners", settings.listeners[0])):
         table = shown["listeners"][0] if name == "listeners" else shown[name]
         fields = type(section).model_fields
-        assert set(table) == set(fields), name
+        assert set(table) == set(fields) - (LEFT_OUT if name == "upstream" else set()), name
         for key, field in fields.items():
             if field.default and not field.is_required():  # of keys without a default, the line is an example
                 assert getattr(section, key) == field.default, f"{name}.{key}"

@@ -1,10 +1,23 @@
 """What a listener demands, what it offers, and which arguments it takes."""
 
+from ipaddress import ip_network
+
 import pytest
 
-from gatepost.facts import Channel, Mechanism, Refusal
-from gatepost.policy import BEFORE_LOGIN, BEFORE_TLS, NEVER, Policy, Upstream
-from gatepost.settings import Address, Auth, LimitSettings, ListenerSettings, ListenerTls
+from gatepost.facts import AuthResult, Channel, Mechanism, Refusal
+from gatepost.policy import BEFORE_LOGIN, BEFORE_TLS, NEVER, Policy, Standing, Upstream
+from gatepost.sasl.plan import SERVER, Means
+from gatepost.settings import (
+    STRENGTH,
+    Address,
+    Auth,
+    LimitSettings,
+    ListenerSettings,
+    ListenerTls,
+    PolicySettings,
+    Represent,
+)
+from gatepost.settings.ways import Ways
 from gatepost.wire import commands
 from gatepost.wire.capabilities import read
 from gatepost.wire.commands import Verb
@@ -119,7 +132,7 @@ def test_an_extension_that_is_not_carried_is_withheld(line: bytes) -> None:
 
 def test_auth_of_the_old_form_leads_on_and_is_offered_in_the_new_one() -> None:
     behind = upstream(b"x", b"AUTH=LOGIN")
-    mechanisms = policy().mechanisms(behind)
+    mechanisms = policy().mechanisms(behind, Standing())
     assert mechanisms == (Mechanism.PLAIN, Mechanism.LOGIN)
     offer = policy().offer(behind, Channel.TLS, starttls=False, mechanisms=mechanisms)
     assert offer == [b"mx.example", b"PIPELINING", b"AUTH PLAIN LOGIN"]
@@ -188,3 +201,115 @@ def test_a_verb_whose_extension_is_missing_is_not_relayed() -> None:
     assert policy().extension_refusal(Verb.BDAT, upstream()) is Refusal.NOT_IMPLEMENTED
     assert policy().extension_refusal(Verb.ETRN, upstream()) is None
     assert policy().extension_refusal(Verb.VRFY, upstream(b"x")) is None
+
+
+# --- mechanisms ------------------------------------------------------------------------------------------------------
+
+PROVING = Means(
+    Ways(
+        mechanisms=None,
+        relay=(),
+        represent=Represent.XCLIENT,
+        users=True,
+        verify_passwords=True,
+        tokens=True,
+        client_ca=True,
+    )
+)
+XCLIENT = upstream(b"legacy", b"XCLIENT LOGIN")
+
+
+def proving(*policies: PolicySettings, mechanisms: tuple[Mechanism, ...] | None = None) -> Policy:
+    listener = policy().listener.model_copy(update={"mechanisms": mechanisms})
+    return Policy(listener, LimitSettings(), b"mx.example", PROVING, policies)
+
+
+def test_the_strongest_is_offered_first_and_cram_md5_only_where_it_is_listed() -> None:
+    offered = proving().mechanisms(XCLIENT, Standing(certified=True))
+    assert offered == tuple(mechanism for mechanism in SERVER if mechanism is not Mechanism.CRAM_MD5)
+    assert [STRENGTH[mechanism] for mechanism in offered] == sorted(map(STRENGTH.__getitem__, offered), reverse=True)
+    listed = proving(mechanisms=(Mechanism.PLAIN, Mechanism.CRAM_MD5)).mechanisms(XCLIENT, Standing())
+    assert listed == (Mechanism.CRAM_MD5, Mechanism.PLAIN)
+
+
+@pytest.mark.parametrize("standing", [Standing(), Standing(certified=True), Standing(Mechanism.SCRAM_SHA_1)])
+@pytest.mark.parametrize("behind", [XCLIENT, upstream(b"legacy")])
+@pytest.mark.parametrize("auth", Auth)
+def test_what_is_offered_is_what_nothing_is_said_against(standing: Standing, behind: Upstream, auth: Auth) -> None:
+    it = Policy(policy(auth).listener, LimitSettings(), b"mx.example", PROVING)
+    offered = it.mechanisms(behind, standing)
+    assert set(offered) == {each for each in Mechanism if it.objection(each, behind, standing) is None}
+    assert bool(offered) is (auth is not Auth.OFF and behind is XCLIENT)
+    assert (Mechanism.EXTERNAL in offered) is (bool(offered) and standing.certified)
+    assert Mechanism.XCLIENT not in offered
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "standing", "behind", "objection"),
+    [
+        (Mechanism.OTHER, Standing(), XCLIENT, AuthResult.MECHANISM_REFUSED),
+        (Mechanism.XCLIENT, Standing(), XCLIENT, AuthResult.MECHANISM_REFUSED),
+        (Mechanism.CRAM_MD5, Standing(), XCLIENT, AuthResult.MECHANISM_REFUSED),
+        (Mechanism.EXTERNAL, Standing(), XCLIENT, AuthResult.MECHANISM_REFUSED),
+        (Mechanism.PLAIN, Standing(Mechanism.CRAM_MD5), XCLIENT, AuthResult.WEAK),
+        (Mechanism.SCRAM_SHA_1, Standing(Mechanism.SCRAM_SHA_1), XCLIENT, None),
+        (Mechanism.PLAIN, Standing(), upstream(b"legacy"), AuthResult.IMPOSSIBLE),
+        (Mechanism.PLAIN, Standing(), None, None),  # it will be seen when the upstream is reached
+    ],
+)
+def test_why_a_mechanism_may_not_be_used(
+    mechanism: Mechanism, standing: Standing, behind: Upstream | None, objection: AuthResult | None
+) -> None:
+    assert proving().objection(mechanism, behind, standing) is objection
+
+
+def at_least(minimum: Mechanism, *, networks: tuple[str, ...] = (), users: tuple[str, ...] = ()) -> PolicySettings:
+    return PolicySettings(minimum=minimum, networks=tuple(map(ip_network, networks)), users=users)
+
+
+@pytest.mark.parametrize(
+    ("address", "users", "minimum"),
+    [
+        ("192.0.2.7", (), None),
+        ("10.1.2.3", (), Mechanism.SCRAM_SHA_1),
+        ("2001:db8::1", (), Mechanism.CRAM_MD5),
+        ("192.0.2.7", ("bob",), None),
+        ("192.0.2.7", ("bob@example.com",), Mechanism.SCRAM_SHA_256),
+        ("192.0.2.7", ("BOB@EXAMPLE.COM",), Mechanism.SCRAM_SHA_256),
+        ("192.0.2.7", ("bob@example.com.eve.example",), None),
+        ("192.0.2.7", ("eve", "bob@example.com"), Mechanism.SCRAM_SHA_256),
+        ("10.1.2.3", ("root",), Mechanism.EXTERNAL),  # the strongest of those that fit
+        ("10.1.2.3", ("eve",), Mechanism.SCRAM_SHA_1),
+        ("192.0.2.7", ("root",), None),  # for one network only
+        ("192.0.2.7", ("",), Mechanism.SCRAM_SHA_256),  # who is not known may be anybody
+        ("10.1.2.3", ("",), Mechanism.EXTERNAL),
+    ],
+)
+def test_the_least_for_an_address_and_a_user(address: str, users: tuple[str, ...], minimum: Mechanism | None) -> None:
+    it = proving(
+        at_least(Mechanism.SCRAM_SHA_1, networks=("10.0.0.0/8",)),
+        at_least(Mechanism.CRAM_MD5, networks=("2001:db8::/32",)),
+        at_least(Mechanism.SCRAM_SHA_256, users=("*@example.com",)),
+        at_least(Mechanism.EXTERNAL, networks=("10.0.0.0/8", "2001:db8::/32"), users=("root", "admin")),
+    )
+    assert it.minimum(address, users) is minimum
+
+
+def test_who_is_relayed_is_offered_without_being_listed() -> None:
+    relaying = Means(
+        Ways(
+            mechanisms=None,
+            relay=(Mechanism.CRAM_MD5,),
+            represent=None,
+            users=False,
+            verify_passwords=False,
+            tokens=False,
+            client_ca=False,
+        )
+    )
+    it = Policy(policy().listener, LimitSettings(), b"mx.example", relaying)
+    assert it.mechanisms(upstream(b"legacy", b"AUTH CRAM-MD5"), Standing()) == (
+        Mechanism.CRAM_MD5,
+        Mechanism.PLAIN,
+        Mechanism.LOGIN,
+    )

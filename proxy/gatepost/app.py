@@ -8,11 +8,15 @@ import resource
 import signal
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import trio
 
-from gatepost.facts import CertificatesRefused, Started, Stopped
+from gatepost.backends.desk import Desk, staffed
+from gatepost.backends.users import Users
+from gatepost.facts import CertificatesRefused, Started, Stopped, UsersRefused
 from gatepost.net.listeners import Door, Gate, listen
 from gatepost.net.probe import Watch
 from gatepost.net.tls import Certificates
@@ -21,8 +25,13 @@ from gatepost.observe import endpoint, logs
 from gatepost.observe.metrics import Metrics
 from gatepost.observe.observer import Observer
 from gatepost.policy import Policy
+from gatepost.sasl.exchange import Password
+from gatepost.sasl.plan import Means, Naming
+from gatepost.sasl.secret import Secret
 from gatepost.session.talk import Rules, Waits
 from gatepost.settings import Address, LimitSettings, Settings
+from gatepost.settings.files import strip_newline
+from gatepost.settings.ways import Ways
 
 RESERVED_DESCRIPTORS = 64  # for listeners, the endpoint, files, and the probe
 
@@ -50,6 +59,7 @@ class Parts:
     observer: Observer
     metrics: Metrics
     certificates: Certificates
+    users: Users | None
     doors: list[Door]
     endpoint: socket.socket
 
@@ -64,6 +74,7 @@ class Parts:
             observer,
             metrics,
             certificates=_certificates(settings, observer),
+            users=_users(settings, observer),
             doors=_open_doors(settings),
             endpoint=_listen(settings.observe.bind, dual=True),
         )
@@ -75,7 +86,12 @@ class Parts:
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once. Raises CannotStart."""
-    trio.run(_run, Parts.make(settings))
+    try:
+        trio.run(_run, Parts.make(settings))
+    except ExceptionGroup as group:
+        if reasons := group.subgroup(CannotStart):
+            raise CannotStart(str(reasons)) from None
+        raise
 
 
 async def _run(parts: Parts) -> None:
@@ -101,16 +117,20 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Bound] = tri
 
 async def _serve(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bound]) -> None:
     """Until `stop` is set and everyone has left, or cancelled."""
-    settings, observer, certificates = parts.settings, parts.observer, parts.certificates
+    settings, observer, certificates, users = parts.settings, parts.observer, parts.certificates, parts.users
     dialer = Dialer(settings.upstream, settings.timeouts.upstream_connect)
     watch = Watch(parts.doors[0].rules, dialer)
     limits = _affordable(settings)
-    gate = Gate(limits, dialer=dialer, watch=watch, certificates=certificates, observer=observer)
-    async with trio.open_nursery() as nursery:
+    async with _desk(parts) as desk, trio.open_nursery() as nursery:
+        gate = Gate(
+            limits, dialer=dialer, watch=watch, certificates=certificates, observer=observer, answerer=desk.answer
+        )
         pages = endpoint.Pages(parts.metrics, lambda: _not_ready(watch, certificates, stop))
         nursery.start_soon(endpoint.serve, parts.endpoint, pages)
         nursery.start_soon(_keep_probing, watch, settings.upstream.probe_seconds, observer)
         nursery.start_soon(_keep_certificates, certificates, settings.tls.watch_seconds, observer)
+        if users is not None:
+            nursery.start_soon(_keep_users, users, settings.tls.watch_seconds, observer)
         bound = parts.bound()
         observer.record(Started(tuple(bound.lines()), limits.conversations))
         _spare_the_collector()
@@ -132,6 +152,46 @@ def _certificates(settings: Settings, observer: Observer) -> Certificates:
     return certificates
 
 
+def _users(settings: Settings, observer: Observer) -> Users | None:
+    if settings.users is None:
+        return None
+    try:
+        users = Users(settings.users, observer.record)
+    except ValueError as error:
+        raise CannotStart(str(error)) from None
+    observer.record(users.loaded)
+    return users
+
+
+@asynccontextmanager
+async def _desk(parts: Parts) -> AsyncIterator[Desk]:
+    async with AsyncExitStack() as stack:
+        try:
+            desk = await stack.enter_async_context(staffed(parts.settings, parts.users, parts.observer.record))
+        except (OSError, ValueError) as error:
+            raise CannotStart(f"a file for tokens cannot be used: {error}") from None
+        yield desk
+
+
+def _means(settings: Settings) -> Means:
+    upstream, service = settings.upstream, None
+    if upstream.service_user is not None and upstream.service_password_file is not None:
+        try:
+            secret = upstream.service_password_file.read_bytes()
+        except OSError as error:
+            raise CannotStart(f"cannot read {upstream.service_password_file}: {error.strerror}") from None
+        service = Password(upstream.service_user, "", Secret(strip_newline(secret)))
+    naming = Naming(upstream.login_template, {each.client.casefold(): each.upstream for each in upstream.logins})
+    tokens = settings.tokens
+    return Means(
+        Ways.of(settings),
+        service,
+        naming,
+        scope=tokens.scope if tokens else "",
+        ends_with_token=tokens is not None and tokens.end_conversations,
+    )
+
+
 def _open_doors(settings: Settings) -> list[Door]:
     name = settings.smtp.hostname or socket.gethostname()
     try:
@@ -139,10 +199,12 @@ def _open_doors(settings: Settings) -> list[Door]:
     except UnicodeError:
         raise CannotStart(f"{name!r} is no host name: set smtp.hostname") from None
     waits = Waits(settings.timeouts)
+    means = _means(settings)
     taken = {address.port for listener in settings.listeners for address in listener.bind if address.host == "0.0.0.0"}  # noqa: S104
     doors = []
     for listener in settings.listeners:
-        policy = Policy(listener, settings.limits, hostname)
+        policies = tuple(each for each in settings.policies if not each.listeners or listener.name in each.listeners)
+        policy = Policy(listener, settings.limits, hostname, means, policies)
         rules = Rules(policy, settings.upstream, settings.smtp.lone_newlines, waits)
         sockets = tuple(_listen(address, dual=address.port not in taken) for address in listener.bind)
         doors.append(Door(listener.name, rules, sockets))
@@ -203,6 +265,22 @@ async def _keep_certificates(certificates: Certificates, seconds: float, observe
             said = ""
             for loaded in certificates.generation.loaded if changed else ():
                 observer.record(loaded)
+
+
+async def _keep_users(users: Users, seconds: float, observer: Observer) -> None:
+    said = ""
+    while True:
+        await trio.sleep(seconds)
+        try:
+            changed = await users.reload()
+        except ValueError as error:
+            if str(error) != said:  # as with certificates
+                said = str(error)
+                observer.record(UsersRefused(said))
+        else:
+            said = ""
+            if changed:
+                observer.record(users.loaded)
 
 
 def _not_ready(watch: Watch, certificates: Certificates, stop: trio.Event) -> list[str]:

@@ -7,10 +7,13 @@ what the upstream can do. What is offered and what is accepted are answered from
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
-from gatepost.facts import Channel, Mechanism, Refusal
-from gatepost.sasl import plan
-from gatepost.settings import Auth, LimitSettings, ListenerSettings, ListenerTls
+from gatepost.facts import AuthResult, Channel, Mechanism, Refusal
+from gatepost.sasl.plan import PASS_ON, SERVER, Means, Offered, is_weaker, upstream_mechanism
+from gatepost.sasl.prepare import prepare_name
+from gatepost.settings import STRENGTH, Auth, LimitSettings, ListenerSettings, ListenerTls, PolicySettings
+from gatepost.settings.ways import accepted
 from gatepost.wire.capabilities import CARRIED, PARAMETERS, Capabilities
 from gatepost.wire.commands import Command, Envelope, Verb
 
@@ -35,6 +38,21 @@ class Upstream:
     encrypted: bool
     guarded: bool
 
+    @property
+    def offered(self) -> Offered:
+        return Offered(self.capabilities.mechanisms, self.capabilities.binds, self.guarded)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What of a client decides which mechanisms it may use before anybody knows its login.
+
+    `minimum`: from policies for its address. `certified`: its certificate was verified and carries a login.
+    """
+
+    minimum: Mechanism | None = None
+    certified: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -43,6 +61,8 @@ class Policy:
     listener: ListenerSettings
     limits: LimitSettings
     hostname: bytes
+    means: Means = PASS_ON
+    policies: tuple[PolicySettings, ...] = ()  # those for this listener
 
     @property
     def demands_login(self) -> bool:
@@ -65,13 +85,36 @@ class Policy:
             return Refusal.AUTH_DISABLED
         return None
 
-    def mechanisms(self, upstream: Upstream) -> tuple[Mechanism, ...]:
-        """What clients may authenticate with: what a plan leads on from. Only ever asked for a TLS channel."""
-        if self.listener.auth is Auth.OFF:
-            return ()
-        if plan.upstream_mechanism(upstream.capabilities.mechanisms, guarded=upstream.guarded) is None:
-            return ()
-        return tuple(plan.SERVER)
+    # --- mechanisms
+
+    def mechanisms(self, upstream: Upstream, standing: Standing) -> tuple[Mechanism, ...]:
+        """What EHLO offers: whatever AUTH has no objection to. Only ever asked for a TLS channel."""
+        return tuple(each for each in SERVER if self.objection(each, upstream, standing) is None)
+
+    def objection(self, mechanism: Mechanism, upstream: Upstream | None, standing: Standing) -> AuthResult | None:
+        """Why a client must not use this mechanism, before it has said anything else; None: it may."""
+        if self.listener.auth is Auth.OFF or mechanism not in SERVER or not self._is_switched_on(mechanism):
+            return AuthResult.MECHANISM_REFUSED
+        if mechanism is Mechanism.EXTERNAL and not standing.certified:
+            return AuthResult.MECHANISM_REFUSED
+        if standing.minimum is not None and is_weaker(mechanism, standing.minimum):
+            return AuthResult.WEAK
+        if upstream is not None and upstream_mechanism(mechanism, self.means, upstream.offered) is None:
+            return AuthResult.IMPOSSIBLE
+        return None
+
+    def _is_switched_on(self, mechanism: Mechanism) -> bool:
+        return mechanism in accepted(self.listener.mechanisms, self.means.ways.relay)
+
+    def minimum(self, address: str, users: tuple[str, ...] = ()) -> Mechanism | None:
+        """The least that a client of this address must use, as one of `users` or before that is known.
+
+        "" among the users is one who is not known: every policy for users is taken to be for this one.
+        """
+        fitting = [
+            policy.minimum for policy in self.policies if _is_from(address, policy) and _is_one_of(users, policy)
+        ]
+        return max(fitting, key=STRENGTH.__getitem__, default=None)
 
     def offer(
         self, upstream: Upstream, channel: Channel, *, starttls: bool, mechanisms: tuple[Mechanism, ...]
@@ -122,7 +165,7 @@ class Policy:
 
     def _offered(self, extension: bytes, upstream: Upstream, channel: Channel) -> bool:
         if extension == b"AUTH":  # gatepost's own offer; the upstream may trust what a stranger says through a proxy
-            return channel is Channel.TLS and bool(self.mechanisms(upstream))
+            return channel is Channel.TLS and bool(self.mechanisms(upstream, Standing(certified=True)))
         return extension in upstream.capabilities or (extension == b"SIZE" and self.limits.message_bytes is not None)
 
     def _size_refusal(self, value: bytes) -> Refusal | None:
@@ -152,3 +195,26 @@ class Policy:
         if name.upper() == b"RCPTMAX" and value.isdigit() and int(value[:9]) > self.limits.recipients:
             return b"RCPTMAX=%d" % self.limits.recipients
         return word
+
+
+def _is_from(address: str, policy: PolicySettings) -> bool:
+    if not policy.networks:
+        return True
+    parsed = ip_address(address)
+    return any(parsed in network for network in policy.networks if network.version == parsed.version)
+
+
+def _is_one_of(users: tuple[str, ...], policy: PolicySettings) -> bool:
+    if not policy.users:
+        return True
+    patterns = [_folded(pattern) for pattern in policy.users]
+    return any(not user or _fits(_folded(user), pattern) for user in users for pattern in patterns)
+
+
+def _folded(login: str) -> str:
+    """However it is written: upstreams rarely tell upper from lower, and prepare names as SASL has it."""
+    return prepare_name(login).casefold()
+
+
+def _fits(user: str, pattern: str) -> bool:
+    return user.endswith(pattern[1:]) if pattern.startswith("*@") else user == pattern

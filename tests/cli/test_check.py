@@ -48,6 +48,16 @@ def test_main_exits_with_the_code_of_its_command(monkeypatch: pytest.MonkeyPatch
     assert caught.value.code == 2
 
 
+ALL = "PLAIN, LOGIN, XOAUTH2, OAUTHBEARER"
+STATED = "then the login is stated, by XCLIENT"
+SERVED = (
+    "then the service account logs in for the user, "
+    "by the first of SCRAM-SHA-256, SCRAM-SHA-1, PLAIN that the upstream offers"
+)
+OBTAINED = "then a token is obtained for the user at id.example.org, by XOAUTH2"
+STRONGEST = "by the first of SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN that the upstream offers"
+
+
 def test_check_tells_what_a_good_file_does(folder: Folder) -> None:
     text = MINIMAL.replace('["127.0.0.1:5465"]', '["127.0.0.1:5465", "[::1]:5465"]')
     text = text.replace('name = "submission"', 'name = "submission"\nauth = "optional"')
@@ -56,8 +66,10 @@ def test_check_tells_what_a_good_file_does(folder: Folder) -> None:
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
         f"{folder.path}/gatepost.toml: good",
-        "listener submission on 127.0.0.1:5587: STARTTLS, mail with or without AUTH",
-        "listener submissions on 127.0.0.1:5465, [::1]:5465: TLS from the first byte, mail only after AUTH",
+        "listener submission on 127.0.0.1:5587: STARTTLS, mail with or without AUTH by " + ALL,
+        "listener submissions on 127.0.0.1:5465, [::1]:5465: TLS from the first byte, mail only after AUTH by " + ALL,
+        f"PLAIN, LOGIN: password passed on {STRONGEST}",
+        "XOAUTH2, OAUTHBEARER: token passed on by the first of OAUTHBEARER, XOAUTH2 that the upstream offers",
         "upstream 127.0.0.1:2525: in the clear",
         "metrics and health: http://127.0.0.1:9587/metrics, /livez, /readyz",
     ]
@@ -131,3 +143,177 @@ def test_an_expired_certificate_is_reported_by_check(folder: Folder) -> None:
     result = check(folder, MINIMAL)
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1].endswith("cert.pem expired on 2020-01-02 00:00 UTC")
+
+
+USERS = '[users]\nfile = "users.toml"\n'
+JWKS = '[tokens]\nissuer = "https://id.example.org"\naudience = "smtp"\n'
+INTROSPECTION = (
+    '[tokens]\nintrospection_url = "https://id.example.org:8443/ask?key=hunter2"\n'
+    'client_id = "gatepost"\nclient_secret_file = "secret"\n'
+)
+OAUTH = (
+    '[oauth]\ntoken_url = "https://id.example.org/token?key=hunter2"\nclient_id = "gatepost"\n'
+    'grant = "client_credentials"\nclient_secret_file = "secret"\n'
+)
+SERVICE = 'represent = "service"\nservice_user = "gatepost"\nservice_password_file = "secret"'
+
+
+@pytest.fixture
+def private(folder: Folder) -> Folder:
+    """With a users file and a password file that nobody else can read."""
+    for name in ("users.toml", "secret"):
+        (folder.path / name).write_text("hunter2" if name == "secret" else "")
+        (folder.path / name).chmod(0o600)
+    return folder
+
+
+def write(*lines: str, tables: str = "", listener: str = "", tls: str = "") -> str:
+    text = MINIMAL.replace("[upstream]", "\n".join(("[upstream]", *lines))).replace("[tls]", f"[tls]\n{tls}")
+    return text.replace("bind", f"{listener}\nbind", 1) + tables
+
+
+def say(folder: Folder, text: str) -> list[str]:
+    result = check(folder, text)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout.replace(f"{folder.path}/", "").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            write(SERVICE, tables=USERS + "verify_passwords = true\n"),
+            f"PLAIN, LOGIN, SCRAM-SHA-1, SCRAM-SHA-256: checked by the users file; {SERVED}",
+        ),
+        (
+            write('represent = "secret"', tables=USERS),
+            "SCRAM-SHA-1, SCRAM-SHA-256: checked by the users file; then the user's own upstream secret is used, "
+            + STRONGEST,
+        ),
+        (
+            write('represent = "xclient"', tables=USERS),
+            "SCRAM-SHA-1, SCRAM-SHA-256: checked by the users file; then the login is stated, by XCLIENT",
+        ),
+        (write('represent = "xclient"', tables=USERS), f"PLAIN, LOGIN: password passed on {STRONGEST}"),
+        (
+            write('represent = "xclient"', tables=USERS + INTROSPECTION),
+            "SCRAM-SHA-1, SCRAM-SHA-256: checked by the users file; " + STATED,
+        ),
+        (
+            write('represent = "xclient"', tables=JWKS + 'jwks_url = "https://id.example.org/keys?a=b"\n'),
+            "XOAUTH2, OAUTHBEARER: checked by the provider's keys at id.example.org; " + STATED,
+        ),
+        (
+            write('represent = "xclient"', tables=JWKS + 'jwks_file = "users.toml"\n'),
+            "XOAUTH2, OAUTHBEARER: checked by the provider's keys in users.toml; then the login is stated, by XCLIENT",
+        ),
+        (
+            write('represent = "xclient"', tables=INTROSPECTION),
+            "XOAUTH2, OAUTHBEARER: checked by introspection at id.example.org:8443; " + STATED,
+        ),
+        (
+            write('represent = "token"', 'mechanisms = ["XOAUTH2"]', tables=OAUTH, tls='client_ca = "ca.pem"'),
+            f"EXTERNAL: checked by the client's certificate; {OBTAINED}",
+        ),
+        (
+            write('relay = ["SCRAM-SHA-1"]', 'represent = "xclient"', tables=USERS),
+            "SCRAM-SHA-1: relayed to the upstream as it is",
+        ),
+        (
+            write('relay = ["SCRAM-SHA-1"]', listener='mechanisms = ["SCRAM-SHA-1"]\nauth = "optional"'),
+            "listener submission on 127.0.0.1:5587: STARTTLS, mail with or without AUTH by SCRAM-SHA-1",
+        ),
+        (
+            write(listener='mechanisms = ["LOGIN"]\nauth = "off"'),
+            "listener submission on 127.0.0.1:5587: STARTTLS, mail without AUTH",
+        ),
+        (write('represent = "xclient"', tables=USERS), "users file users.toml"),
+        (
+            write('represent = "xclient"', tables=USERS + "verify_passwords = true\nlearn = true\n"),
+            "users file users.toml, which learns from good passwords",
+        ),
+        (write(tables='[[policies]]\nminimum = "OAUTHBEARER"\n'), "policy: OAUTHBEARER or stronger"),
+        (
+            write(
+                tables='[[policies]]\nminimum = "PLAIN"\nlisteners = ["submission"]\n'
+                'networks = ["192.0.2.0/24", "2001:db8::/32"]\nusers = ["bob", "*@example.com"]\n'
+            ),
+            "policy: PLAIN or stronger on submission from 192.0.2.0/24, 2001:db8::/32 for bob, *@example.com",
+        ),
+    ],
+)
+def test_check_tells_how_logins_reach_the_upstream(private: Folder, text: str, line: str) -> None:
+    said = say(private, text)
+    assert line in said
+    assert "hunter2" not in "\n".join(said)
+
+
+def test_a_certificate_that_logs_in_is_told_and_its_dates_are_looked_at(private: Folder) -> None:
+    pair = ('certificate = "cert.pem"', 'key = "key.pem"', 'represent = "certificate"')
+    text = write(*pair, tables=USERS).replace('"never"', '"starttls"')
+    way = "checked by the users file; then gatepost's certificate logs in for the user, by EXTERNAL"
+    assert f"SCRAM-SHA-1, SCRAM-SHA-256: {way}" in say(private, text)
+    write_pair(private.path, ec.generate_private_key(ec.SECP256R1()), BEGIN, days=90)
+    assert len(list(find_warnings(private.load(text), BEGIN + timedelta(days=100)))) == 2
+
+
+def warnings_of(folder: Folder, text: str) -> list[str]:
+    return [line.removeprefix("warning: ") for line in say(folder, text) if line.startswith("warning: ")]
+
+
+@pytest.mark.parametrize("name", ["users.toml", "secret"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        write(SERVICE, tables=USERS),
+        write('represent = "xclient"', tables=USERS + INTROSPECTION),
+        write('represent = "token"', tables=USERS + OAUTH),
+    ],
+)
+def test_a_password_file_that_others_can_read_is_a_warning(private: Folder, text: str, name: str) -> None:
+    warning = f"{name} can be read by every user of this machine"
+    assert warning not in warnings_of(private, text)
+    (private.path / name).chmod(0o640)
+    assert warning not in warnings_of(private, text)
+    (private.path / name).chmod(0o604)
+    assert warning in warnings_of(private, text)
+
+
+def test_cram_md5_is_a_warning_where_clients_may_use_it(private: Folder) -> None:
+    fast = "takes CRAM-MD5: whoever reads an exchange can guess its password fast"
+    named = write('represent = "secret"', tables=USERS, listener='mechanisms = ["CRAM-MD5"]')
+    assert warnings_of(private, named) == [f"listener submission {fast}"]
+    assert warnings_of(private, named.replace("bind", 'auth = "off"\nbind', 1)) == []
+    relayed = write('relay = ["CRAM-MD5"]', listener='mechanisms = ["PLAIN"]')
+    assert warnings_of(private, relayed) == [f"listener submissions {fast}"]  # to relay it is to ask for it
+    assert warnings_of(private, relayed.replace("CRAM-MD5", "SCRAM-SHA-1")) == []
+
+
+def test_xclient_is_a_warning(private: Folder) -> None:
+    assert warnings_of(private, write('represent = "xclient"', tables=USERS)) == [
+        "the upstream believes XCLIENT by gatepost's address alone: no other program may reach it from there"
+    ]
+
+
+def test_a_listener_that_nobody_can_log_in_on_is_a_warning(folder: Folder) -> None:
+    text = write('mechanisms = ["EXTERNAL"]')
+    assert warnings_of(folder, text) == [
+        f"listener {name} demands AUTH, and no mechanism leads to the upstream"
+        for name in ("submission", "submissions")
+    ]
+    assert len(warnings_of(folder, text.replace("bind", 'auth = "optional"\nbind', 1))) == 1
+
+
+def test_a_policy_that_nothing_on_a_listener_satisfies_is_a_warning(folder: Folder) -> None:
+    policies = '[[policies]]\nminimum = "EXTERNAL"\nnetworks = ["192.0.2.0/24"]\n'
+    text = write(listener='mechanisms = ["PLAIN"]', tables=policies.replace("EXTERNAL", "XOAUTH2"))
+    assert warnings_of(folder, text) == [
+        "policy: XOAUTH2 or stronger from 192.0.2.0/24: listener submission has nothing that strong"
+    ]
+    elsewhere = policies + 'listeners = ["submissions"]\n'
+    assert warnings_of(folder, write(listener='mechanisms = ["PLAIN"]', tables=elsewhere)) == [
+        "policy: EXTERNAL or stronger on submissions from 192.0.2.0/24: listener submissions has nothing that strong"
+    ]
+    assert (
+        warnings_of(folder, write(listener='auth = "off"', tables=elsewhere.replace("submissions", "submission"))) == []
+    )

@@ -1,4 +1,4 @@
-"""One Postfix for all end-to-end tests, and a gatepost in front of it for each file of tests."""
+"""Two legacy servers for all end-to-end tests, and a gatepost in front of the plain one for each file of tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from joserfc.jwk import ECKey
 
+from backends.provider import Provider
+from backends.provider import running as providing
 from e2e.clients import NAME, Door
+from e2e.dovecot import MASTER, MASTER_PASSWORD, Legacy, Submission, serving, submitting
 from e2e.gateway import Gatepost, running
 from e2e.people import PASSWORD, USER
 from e2e.postfix import HOST, Postfix, installed
@@ -31,6 +35,38 @@ def postfix(running_postfix: Postfix) -> Postfix:
     running_postfix.settle()
     running_postfix.mailroom.clear()
     return running_postfix
+
+
+@pytest.fixture(scope="session")
+def running_legacy(authority: trustme.CA) -> Iterator[Legacy]:
+    with serving(authority.issue_cert(HOST, NAME), {USER: PASSWORD}, {MASTER: MASTER_PASSWORD}) as legacy:
+        yield legacy
+
+
+@pytest.fixture
+def legacy(running_legacy: Legacy) -> Legacy:
+    """With every mechanism, and an empty mailroom."""
+    running_legacy.postfix.settle()
+    running_legacy.postfix.mailroom.clear()
+    return running_legacy
+
+
+@pytest.fixture(scope="module")
+def external(authority: trustme.CA) -> Iterator[Submission]:
+    """A legacy server that knows clients by their certificates, from the same authority as its own."""
+    with submitting(authority.issue_cert(HOST, NAME), authority, [MASTER]) as submission:
+        yield submission
+
+
+@pytest.fixture(scope="module")
+def provider(authority: trustme.CA, running_legacy: Legacy) -> Iterator[Provider]:
+    """Its JWTs are good at the legacy server."""
+    with providing(authority) as provider:
+        (key,) = provider.keys
+        assert isinstance(key, ECKey)
+        assert key.kid
+        running_legacy.dovecot.trust(key.as_pem(private=False), kid=key.kid, algorithm="ES256")
+        yield provider
 
 
 @pytest.fixture(scope="module")

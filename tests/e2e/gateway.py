@@ -18,6 +18,7 @@ from e2e.spoken import PATIENCE_SECONDS, Spoken
 from gatehouse import free_port
 
 Event = dict[str, object]
+Table = Mapping[str, object]
 Series = tuple[str, ...]  # a metric's name without `gatepost_`, then its labels' values by the labels' names
 
 SETTINGS = """\
@@ -28,28 +29,34 @@ SETTINGS = """\
 certificate = "cert.pem"
 key = "key.pem"
 watch_seconds = 0.2
+{tls}
 
 [[listeners]]
 name = "submission"
 bind = ["127.0.0.1:0"]
 tls = "starttls"
+{listeners}
 
 [[listeners]]
 name = "submissions"
 bind = ["127.0.0.1:0"]
 tls = "implicit"
+{listeners}
 
 [[listeners]]
 name = "mx"
 bind = ["127.0.0.1:0"]
 tls = "starttls"
 auth = "optional"
+{listeners}
 
 [observe]
 bind = "127.0.0.1:{observe}"
 
 [log]
 level = "debug"
+
+{tables}
 """
 MODULE = ("-m", "gatepost")
 CRASHING = (str(Path(__file__).with_name("crashing.py")),)  # the same, with a bug
@@ -108,12 +115,19 @@ def named(line: str, name: str) -> Event | None:
 
 
 @contextmanager
-def running(folder: Path, upstream: Mapping[str, object], program: Sequence[str] = MODULE) -> Iterator[Gatepost]:
-    """Start it on a folder with cert.pem and key.pem, and wait until it listens and has probed the upstream once."""
+def running(
+    folder: Path, upstream: Table, program: Sequence[str] = MODULE, more: Mapping[str, Table] | None = None
+) -> Iterator[Gatepost]:
+    """Start it on a folder with cert.pem and key.pem, and wait until it listens and has probed the upstream once.
+
+    `more` are tables by their names: new ones, or more keys for "tls" and for each of the "listeners".
+    """
     observe = free_port()
-    table = "\n".join(f"{key} = {json.dumps(value)}" for key, value in upstream.items())
+    tables = {"tls": {}, "listeners": {}, **(more or {})}
+    text = {name: _lines(tables.pop(name)) for name in ("tls", "listeners")}
+    text["tables"] = "\n".join(f"[{name}]\n{_lines(table)}" for name, table in tables.items())
     file = folder / "gatepost.toml"
-    file.write_text(SETTINGS.format(upstream=table, observe=observe))
+    file.write_text(SETTINGS.format(upstream=_lines(upstream), observe=observe, **text))
     command = [sys.executable, *program, "run", "--config", str(file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -124,6 +138,10 @@ def running(folder: Path, upstream: Mapping[str, object], program: Sequence[str]
             process.kill()
             process.wait()
             log.join()
+
+
+def _lines(table: Table) -> str:
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
 
 
 def _ports(line: str) -> dict[str, int] | None:

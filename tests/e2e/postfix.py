@@ -11,10 +11,11 @@ import pwd
 import re
 import shutil
 import smtplib
+import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,6 @@ import trustme
 
 from e2e.mailroom import Mailroom
 from e2e.spoken import PATIENCE_SECONDS, Spoken
-from gatehouse import free_port
 from peers import require
 
 HOST = "legacy.example"
@@ -100,13 +100,29 @@ class Ports:
     implicit: int
 
 
-class Postfix:
-    """One instance. Made by `installed`."""
+@dataclass(frozen=True)
+class Service:
+    """One more port, which differs from `main.cf` by these options: name=value."""
 
-    def __init__(self, folder: Path, mailroom: Mailroom) -> None:
+    name: str
+    options: tuple[str, ...]
+
+    def entry(self, port: int) -> str:
+        """As `master.cf` wants it."""
+        lines = [f"127.0.0.1:{port} inet n - n - - smtpd", *(f"  -o {option}" for option in self.options)]
+        return "".join(f"{line}\n" for line in lines)
+
+
+class Postfix:
+    """One instance. Made by `installed`. `extra` are the ports of further services, by name."""
+
+    def __init__(self, folder: Path, mailroom: Mailroom, services: Sequence[Service] = ()) -> None:
         self.folder = folder
         self.mailroom = mailroom
-        self.ports = Ports(free_port(), free_port(), free_port())
+        self.services = services
+        clear, starttls, implicit, *extra = free_ports(3 + len(services))
+        self.ports = Ports(clear, starttls, implicit)
+        self.extra = {service.name: port for service, port in zip(services, extra, strict=True)}
         self.log: Spoken
         self._starter: subprocess.Popen[str] | None = None
 
@@ -118,7 +134,8 @@ class Postfix:
         os.chown(self.folder / "data", _postfix_user(), -1)
         values = {"folder": self.folder, "host": HOST, "mailroom": self.mailroom.port, "ports": self.ports}
         (etc / "main.cf").write_text(MAIN.format_map(values))
-        (etc / "master.cf").write_text(MASTER.format_map(values))
+        entries = [service.entry(self.extra[service.name]) for service in self.services]
+        (etc / "master.cf").write_text(MASTER.format_map(values) + "".join(entries))
         (etc / "sasl" / "smtpd.conf").write_text(SASL.format_map(values))  # Debian's Postfix looks for it here
         self.present(certificate)
         for user, password in users.items():
@@ -174,8 +191,19 @@ def _postfix_user() -> int:
     return pwd.getpwnam("postfix").pw_uid
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 where nobody listens, all different: they are taken together."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in taken:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in taken]
+
+
 @contextmanager
-def installed(certificate: trustme.LeafCert, users: dict[str, str]) -> Iterator[Postfix]:
+def installed(
+    certificate: trustme.LeafCert, users: dict[str, str], services: Sequence[Service] = ()
+) -> Iterator[Postfix]:
     """A running Postfix, and its mailroom; skips the test where there can be none."""
     require("postfix", package="postfix")
     require("saslpasswd2", package="sasl2-bin")
@@ -184,7 +212,7 @@ def installed(certificate: trustme.LeafCert, users: dict[str, str]) -> Iterator[
     folder = Path(tempfile.mkdtemp(prefix="postfix-"))
     folder.chmod(0o755)  # its daemons are another user's
     mailroom = Mailroom()
-    postfix = Postfix(folder, mailroom)
+    postfix = Postfix(folder, mailroom, services)
     try:
         with mailroom.open():
             postfix.configure(certificate, users)

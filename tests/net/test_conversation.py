@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import trio
@@ -25,9 +27,13 @@ from gatepost.facts import (
     Summary,
     UpstreamConnected,
 )
+from gatepost.net.answering import Answerer, nobody
+from gatepost.net.clients import ClientSide
 from gatepost.net.conversation import Conversation
+from gatepost.sasl.questions import CheckToken, Holder, Question
 from gatepost.session.machine import Machine, converse
 from gatepost.session.talk import Talk
+from gatepost.settings import ClientIdentity
 from memory import MemoryChannel, MemoryDialer
 
 SECOND = 1.0  # the sweeper looks once a second, so everything takes up to one more
@@ -84,7 +90,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(**options: str) -> AsyncIterator[Scene]:
+async def scene(answerer: Answerer = nobody, **options: str) -> AsyncIterator[Scene]:
     script = Dialogue("", options, ())
     machine = Machine(Talk(script.rules(), script.snapshot()), converse)
     client, dialer = MemoryChannel(), MemoryDialer()
@@ -94,15 +100,14 @@ async def scene(**options: str) -> AsyncIterator[Scene]:
         def record(self, fact: Fact) -> None:
             facts.append(fact)
 
-    conversation = Conversation(machine, Recorder(), dialer)
-    conversation.accept(client, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    conversation = Conversation(machine, Recorder(), dialer, answerer)
+    conversation.accept(client, ClientSide(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ClientIdentity.EMAIL))
     it = Scene(client, dialer, conversation, machine, facts)
 
     async def sweep() -> None:
         while True:
             await trio.sleep(SECOND)
-            if conversation.deadline <= trio.current_time():
-                conversation.expire()
+            conversation.sweep(trio.current_time())
 
     async def run() -> None:
         await conversation.run()
@@ -303,3 +308,108 @@ async def test_being_cut_off_closes_and_tells(autojump_clock: MockClock) -> None
         await it.hear(b"220")
     assert it.client.far.closed.is_set()
     assert it.summary.ending is Ending.CUT_OFF
+
+
+# --- questions -------------------------------------------------------------------------------------------------------
+
+TOKEN = b"AUTH OAUTHBEARER " + b64encode(b"n,,\1auth=Bearer tok\1\1") + b"\r\n"
+CHECKED = {"tls": "implicit", "verify": "tokens", "represent": "xclient", "snapshot": "XCLIENT LOGIN"}
+
+
+class Provider:
+    """Knows one token, for ten minutes, when it answers at all."""
+
+    def __init__(self, *, answers: bool = True) -> None:
+        self.asked = trio.Event()
+        self._answers = answers
+
+    async def answer(self, question: Question[Any]) -> object:
+        assert isinstance(question, CheckToken)
+        self.asked.set()
+        if not self._answers:
+            await trio.sleep_forever()
+        return Holder("bob", 600)
+
+
+async def show_token(it: Scene) -> None:
+    it.client.far.shook_hands.set()
+    await it.hear(b"220")
+    it.client.far.say(b"HELO me\r\n")
+    await it.hear(b"250")
+    it.client.far.say(TOKEN)
+
+
+async def let_in(it: Scene) -> MemoryChannel:
+    """The upstream takes XCLIENT, and the client is in."""
+    await show_token(it)
+    await it.dialer.dialled.wait()
+    upstream = it.dialer.channels[-1]
+    hello = b"250-legacy\r\n250-PIPELINING\r\n250 XCLIENT LOGIN\r\n"
+    for said, reply in ((b"", b"220 x\r\n"), (b"EHLO", hello), (b"XCLIENT LOGIN=bob", b"220 x\r\n"), (b"EHLO", hello)):
+        if said:
+            assert (await upstream.far.hear()).startswith(said)
+        upstream.far.say(reply)
+    await it.hear(b"235")
+    return upstream
+
+
+async def test_a_question_has_fifteen_seconds(autojump_clock: MockClock) -> None:
+    async with scene(Provider(answers=False).answer, **CHECKED) as it:
+        async with taking(15):
+            await show_token(it)
+            await it.hear(b"454 4.7.0")
+        assert not it.dialer.channels
+
+
+async def test_a_client_that_leaves_while_a_question_is_open(autojump_clock: MockClock) -> None:
+    provider = Provider(answers=False)
+    async with scene(provider.answer, **CHECKED) as it:
+        await show_token(it)
+        await provider.asked.wait()
+        it.client.far.leave()
+        await it.over.wait()
+        assert it.summary.ending is Ending.CLIENT_GONE
+
+
+async def test_a_drain_waits_for_the_answer(autojump_clock: MockClock) -> None:
+    provider = Provider(answers=False)
+    async with scene(provider.answer, **CHECKED) as it:
+        await show_token(it)
+        await provider.asked.wait()
+        it.conversation.drain()
+        await it.hear(b"454 4.7.0", b"421 4.3.2")
+
+
+async def test_a_conversation_ends_with_the_token_that_opened_it(autojump_clock: MockClock) -> None:
+    async with scene(Provider().answer, **CHECKED) as it:
+        await let_in(it)
+        for _ in range(5):  # being busy is no help
+            await trio.sleep(100)
+            it.client.far.say(b"EHLO me\r\n")
+            upstream = it.dialer.channels[-1]
+            await upstream.far.hear()
+            upstream.far.say(b"250 legacy\r\n")
+            await it.hear(b"250-mx.example", b"250 PIPELINING")
+        async with taking(100):
+            await it.hear(b"421 4.7.0 Authorization expired")
+        upstream.far.leave()
+        await it.over.wait()
+        assert it.summary.ending is Ending.TOKEN_EXPIRED
+
+
+async def test_a_message_under_way_outlives_the_token(autojump_clock: MockClock) -> None:
+    async with scene(Provider().answer, **CHECKED) as it:
+        upstream = await let_in(it)
+        await trio.sleep(299)
+        it.client.far.say(b"NOOP\r\n")
+        assert await upstream.far.hear() == b"NOOP"
+        upstream.far.say(b"250 ok\r\n")
+        await it.hear(b"250")
+        await trio.sleep(299)
+        await it.begin_message(upstream)
+        await trio.sleep(10)
+        it.client.far.say(b"hello\r\n.\r\n")
+        await upstream.far.hear()
+        await upstream.far.hear()
+        upstream.far.say(b"250 taken\r\n")
+        await it.hear(b"250 taken", b"421 4.7.0 Authorization expired")

@@ -168,7 +168,7 @@ async def test_a_bug_costs_one_conversation(tmp_path: Path, monkeypatch: pytest.
         await bad.starttls()
         await bad.said(b"EHLO me")
         with monkeypatch.context() as patched:
-            patched.setattr(login, "plan", bug)
+            patched.setattr(login, "present", bug)
             assert await bad.said(b"AUTH PLAIN AGFsaWNlAHB3") == b"421 4.3.0 Internal fault, closing connection"
             assert await bad.rest() == b""
         await good.log_in()

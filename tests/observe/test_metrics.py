@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gatepost.facts import AuthResult, Mechanism
-from gatepost.observe.metrics import TABLE, Metrics
+from gatepost.facts import AuthResult
+from gatepost.observe.metrics import CLIENT_MECHANISMS, TABLE, Metrics
 from gatepost.observe.reference import render
 
 LISTENERS = ("submission", "mx")
@@ -24,7 +24,7 @@ def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 def test_every_series_of_every_closed_label_is_there_at_zero_from_the_first_scrape() -> None:
     found = samples(Metrics(LISTENERS))
     for listener in LISTENERS:
-        for mechanism in Mechanism:
+        for mechanism in CLIENT_MECHANISMS:
             for result in AuthResult:
                 labels = (("listener", listener), ("mechanism", mechanism.value), ("result", result.value))
                 assert found["gatepost_auth_attempts_total", labels] == 0

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gatepost import facts as f
 from gatepost.observe import logs
-from gatepost.observe.metrics import Metrics
+from gatepost.observe.metrics import PRESENTED, SPOKEN_MECHANISMS, UPSTREAM_MECHANISMS, Metrics
 from gatepost.observe.observer import ConversationRecorder, Observer
 from gatepost.settings import LogFormat, LogLevel
 
@@ -238,6 +238,51 @@ def test_facts_of_the_process_are_counted_and_logged() -> None:
         "draining",
         "stopped",
     ]
+
+
+def test_backends_are_counted_and_their_trouble_is_logged() -> None:
+    watched = Watched()
+    watched.observer.record(f.UsersLoaded("users.toml", 7))
+    watched.observer.record(f.UsersRefused("not TOML"))
+    watched.observer.record(f.BackendAsked(f.Backend.TOKENS, f.BackendResult.CACHED, 0.0))
+    watched.observer.record(f.BackendAsked(f.Backend.TOKENS, f.BackendResult.ANSWERED, 0.25))
+    watched.observer.record(f.BackendAsked(f.Backend.KEYS, f.BackendResult.TIMED_OUT, 10.0))
+    requests, seconds = "gatepost_backend_requests_total", "gatepost_backend_duration_seconds_count"
+    assert watched.moved() == {
+        series("gatepost_users"): 7,
+        series("gatepost_users_reload_failures_total"): 1,
+        series(requests, backend="tokens", result="cached"): 1,
+        series(requests, backend="tokens", result="answered"): 1,
+        series(requests, backend="keys", result="timed_out"): 1,
+        series(seconds, backend="tokens"): 1,
+        series(seconds, backend="keys"): 1,
+    }
+    loaded, refused, failed = watched.events()
+    assert (loaded["event"], loaded["file.name"], loaded["gatepost.users"]) == ("users loaded", "users.toml", 7)
+    assert (refused["event"], refused["level"], refused["error.message"]) == ("users refused", "error", "not TOML")
+    assert (failed["event"], failed["level"]) == ("backend failed", "warning")
+    assert (failed["gatepost.backend"], failed["error.type"]) == ("keys", "timed_out")
+    assert failed["gatepost.duration"] == 10.0
+
+
+def test_an_attempt_names_both_mechanisms() -> None:
+    watched = Watched()
+    scram = f.Mechanism.SCRAM_SHA_256
+    watched.conversation().record(f.AuthEnded(f.Mechanism.PLAIN, f.Channel.TLS, f.AuthResult.ACCEPTED, "bob", scram))
+    (event,) = watched.events()
+    assert event["gatepost.auth.mechanism"] == "PLAIN"
+    assert event["gatepost.upstream.auth.mechanism"] == "SCRAM-SHA-256"
+
+
+def test_every_rewrite_that_can_happen_has_its_series() -> None:
+    """Whatever the plan can choose, with whatever a presented login can end."""
+    watched = Watched()
+    recorder = watched.conversation()
+    for client in SPOKEN_MECHANISMS:
+        for upstream in UPSTREAM_MECHANISMS:
+            for result in PRESENTED:
+                recorder.record(f.AuthRewritten(client, upstream, result))
+    assert set(watched.moved().values()) == {1}
 
 
 def test_events_below_the_level_are_not_written() -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.sasl.exchange import Malformed, Password, Secret, decode, decode_initial, encode
+from gatepost.sasl.exchange import Malformed, Password, decode, decode_initial, encode
+from gatepost.sasl.secret import Secret
 
 TEXT = b"tanzende Baeren 7391"
 

@@ -9,8 +9,9 @@ from traceback import format_exception
 import pytest
 
 from dialogue import PASSWORD, USER, Dialogue, Play, load
-from gatepost.sasl.exchange import Malformed, Password, Secret, decode, decode_initial
+from gatepost.sasl.exchange import Malformed, Password, decode, decode_initial
 from gatepost.sasl.password import login, plain
+from gatepost.sasl.secret import Secret
 from gatepost.wire.commands import BadCharacters, SyntaxFault, auth, parse
 
 SECRET = PASSWORD.encode()

@@ -29,7 +29,7 @@ from gatepost.facts import (
 )
 from gatepost.session.machine import Machine, converse
 from gatepost.session.talk import Talk
-from gatepost.session.vocabulary import Action, Close, Drop, Open, Record, Secure, Send
+from gatepost.session.vocabulary import Action, Close, Drop, Expire, Open, Record, Secure, Send
 from gatepost.wire.refusals import REFUSALS
 
 PLAIN = b64encode(b"\0alice\0pw")
@@ -70,7 +70,7 @@ class Shell:
             elif isinstance(action, Open):
                 assert Leg.UPSTREAM not in self.open
                 self.asked = action
-            else:
+            elif not isinstance(action, Expire):
                 assert action.leg in self.open, f"{action} on a leg that is not open"
                 self._perform_on_leg(action)
         self._check()

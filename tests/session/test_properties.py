@@ -104,6 +104,7 @@ class World:
             self.biggest = max(self.biggest, len(self.machine.talk.client), len(self.machine.talk.upstream))
             if leg is None:
                 return self
+            assert isinstance(leg, Leg), "it asks, and there is nothing to ask"
             assert leg in self.open or waits_for is Open, "it waits for a leg that is not open"
             if waits_for is Open:
                 actions = self._answer_open()

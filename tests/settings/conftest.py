@@ -10,4 +10,7 @@ from settings_folder import Folder, fill
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     fill(tmp_path)
+    (tmp_path / "users.toml").write_text("")
+    (tmp_path / "keys.json").write_text("{}")
+    (tmp_path / "secret").write_text("hunter2\n")
     return Folder(tmp_path)

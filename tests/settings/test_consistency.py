@@ -2,7 +2,7 @@
 
 import pytest
 
-from settings_folder import PIN, Folder, changed, upstream
+from settings_folder import OTHER_KEY, PIN, Folder, changed, upstream
 
 
 def test_two_listeners_of_one_name(folder: Folder) -> None:
@@ -28,7 +28,9 @@ def test_one_address_bound_twice(folder: Folder, first: str, second: str) -> Non
     assert found.endswith("expected an address that listeners[0].bind[0] does not use")
 
 
-@pytest.mark.parametrize("pair", ["127.0.0.1:25 127.0.0.2:25", "0.0.0.0:25 [::]:25", "127.0.0.1:0 127.0.0.1:0"])
+@pytest.mark.parametrize(
+    "pair", ["127.0.0.1:25 127.0.0.2:25", "0.0.0.0:25 [::]:25", "127.0.0.1:0 127.0.0.1:0", "localhost:25 127.0.0.2:25"]
+)
 def test_addresses_that_can_be_bound_together(folder: Folder, pair: str) -> None:
     first, second = pair.split()
     assert folder.load(changed("127.0.0.1:5587", first).replace("127.0.0.1:5465", second))
@@ -90,4 +92,38 @@ def test_what_proves_the_upstream_is_pointless_without_tls(folder: Folder) -> No
     assert folder.complaints(text) == [
         'upstream.ca: found "ca.pem", expected nothing while upstream.tls is "never"',
         'upstream.pins: found pins, expected nothing while upstream.tls is "never"',
+    ]
+
+
+GOOD_PAIR = ('certificate = "cert.pem"', 'key = "key.pem"')
+
+
+def test_a_certificate_for_the_upstream(folder: Folder) -> None:
+    found = folder.load(upstream('address = "192.0.2.1:25"', 'tls = "starttls"', *GOOD_PAIR))
+    assert (found.upstream.certificate, found.upstream.key) == (folder.path / "cert.pem", folder.path / "key.pem")
+
+
+@pytest.mark.parametrize(("given", "missing"), [("certificate", "key"), ("key", "certificate")])
+def test_half_a_pair_for_the_upstream(folder: Folder, given: str, missing: str) -> None:
+    file = {"certificate": "cert.pem", "key": "key.pem"}[given]
+    assert folder.complaints(upstream('address = "192.0.2.1:25"', 'tls = "starttls"', f'{given} = "{file}"')) == [
+        f"upstream.{missing}: found nothing, expected the file that belongs to upstream.{given}"
+    ]
+
+
+def test_a_pair_for_the_upstream_that_does_not_match(folder: Folder) -> None:
+    (folder.path / "other.pem").write_bytes(OTHER_KEY)
+    lines = ('address = "192.0.2.1:25"', 'tls = "starttls"', 'certificate = "cert.pem"', 'key = "other.pem"')
+    assert folder.complaints(upstream(*lines)) == [
+        'upstream.key: found the key of another certificate in "other.pem", expected the certificate\'s own'
+    ]
+
+
+def test_a_certificate_for_an_upstream_that_is_never_asked_for_tls(folder: Folder) -> None:
+    lines = ('address = "127.0.0.1:25"', 'tls = "never"', *GOOD_PAIR, 'represent = "certificate"')
+    text = upstream(*lines).replace("[tls]", '[tls]\nclient_ca = "ca.pem"')
+    assert folder.complaints(text) == [
+        'upstream.certificate: found "cert.pem", expected nothing while upstream.tls is "never"',
+        'upstream.key: found "key.pem", expected nothing while upstream.tls is "never"',
+        'upstream.represent: found "certificate", expected another way while upstream.tls is "never"',
     ]

@@ -184,6 +184,19 @@ def test_a_problem_is_one_line_whatever_is_found(folder: Folder) -> None:
 
 NAMES = ["upstream", "tls", "listeners", "limits", "observe", "address", "bind", "certificate", "ca", "client_ca"]
 NAMES += ["key", "certificates", "pins", "name", "auth", "uncounted", "errors", "trusted", "log", "x.y", "", "é\n"]
+NAMES += [
+    "policies",
+    "users",
+    "tokens",
+    "oauth",
+    "mechanisms",
+    "relay",
+    "represent",
+    "logins",
+    "client",
+    "minimum",
+    "file",
+]
 SCALARS = (
     st.booleans()
     | st.integers()
@@ -193,6 +206,7 @@ SCALARS = (
     | st.times()
     | st.text(max_size=8)
     | st.sampled_from(["never", "starttls", "127.0.0.1:25", "[::]:25", "mx:25", "cert.pem", "key.pem", ".", PIN, "off"])
+    | st.sampled_from(["PLAIN", "SCRAM-SHA-256", "service", "token", "https://id.example.org"])
 )
 VALUES = st.recursive(
     SCALARS,

@@ -8,6 +8,8 @@ from gatepost.settings import (
 )
 from settings_folder import MINIMAL, PIN, Folder, changed, upstream
 
+SECRET = 'client_secret_file = "secret"'
+
 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
@@ -45,6 +47,42 @@ from settings_folder import MINIMAL, PIN, Folder, changed, upstream
         ("[observe]", "[timeouts]\ndrain = nan\n[observe]", "drain: found nan, expected a number of at least 0"),
         ('[observe]\nbind = "127.0.0.1:9587"', "observe = 1", "unknown key"),
         ("[tls]\n", "[tls]\nclient_ca = {}\n", "tls.client_ca: found a table, expected the path of a PEM file"),
+        ("[observe]", "users = 1\n[observe]", "listeners[1].users: unknown key"),
+        ("[observe]", "[userz]\n[observe]", 'userz: unknown key, did you mean "users"?'),
+        ("[observe]", "[[policies]]\n[observe]", 'policies[0].minimum: found nothing, expected "PLAIN", "LOGIN",'),
+        (
+            "[observe]",
+            '[[policies]]\nminimum = "XCLIENT"\n[observe]',
+            'found "XCLIENT", expected "PLAIN", "LOGIN", "CRAM-',
+        ),
+        ("[observe]", "[[policies]]\nminimum = 1\n[observe]", 'minimum: found the whole number 1, expected "PLAIN"'),
+        (
+            'tls = "never"',
+            'tls = "never"\nrelay = ["PLAIN"]',
+            'upstream.relay[0]: found "PLAIN", expected "CRAM-MD5", ',
+        ),
+        (
+            'tls = "never"',
+            'tls = "never"\nmechanisms = []',
+            "upstream.mechanisms: found an empty list, expected a list of",
+        ),
+        ('tls = "never"', 'tls = "never"\nmechanisms = ["X"]', 'upstream.mechanisms[0]: found "X", expected "PLAIN", '),
+        (
+            'tls = "never"',
+            'tls = "never"\nlogin_template = "x"',
+            'found "x", expected a text with "{login}", "{local}"',
+        ),
+        ('tls = "never"', 'tls = "never"\nlogin_template = "{}"', 'found "{}", expected a text with'),
+        (
+            'tls = "never"',
+            'tls = "never"\nlogins = [{client = "a"}]',
+            "upstream.logins[0].upstream: found nothing, expected",
+        ),
+        (
+            'tls = "never"',
+            'tls = "never"\nlogins = 1',
+            "upstream.logins: found the whole number 1, expected a list of tab",
+        ),
     ],
 )
 def test_a_mistake_in_one_key_is_one_problem(folder: Folder, old: str, new: str, complaint: str) -> None:
@@ -84,3 +122,80 @@ def test_an_empty_file_lacks_every_required_table(folder: Folder) -> None:
         "tls: found nothing, expected a table",
         "listeners: found nothing, expected a list of one or more tables",
     ]
+
+
+def with_tables(*lines: str) -> str:
+    return "\n".join((upstream('address = "127.0.0.1:25"', 'tls = "never"', 'represent = "xclient"'), *lines))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://id.example.org/keys",
+        "HTTPS://id.example.org/keys",
+        "https://",
+        "https:///keys",
+        "https://id.example.org:0/keys",
+        "https://id.example.org:/keys",
+        "https://id.example.org:65536/keys",
+        "https://[::1/keys",
+        "https://::1/keys",
+        "https://id.example.org/a b",
+        "https://id.example.org/keys#first",
+        "https://id.example.org/keys\\u0000",
+        "https://\u00e9.example.org/keys",
+        "id.example.org",
+        "",
+    ],
+)
+def test_a_url_begins_with_https_and_a_host(folder: Folder, url: str) -> None:
+    (found,) = folder.complaints(
+        with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', SECRET)
+    )
+    assert found.startswith("tokens.introspection_url: found ")
+    assert found.endswith('expected a URL that begins with "https://" and a host, without a user name or a password')
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://id.example.org",
+        "https://id.example.org:8443/a/b?c=d",
+        "https://id.example.org?c=d@e",
+        "https://[2001:db8::1]:8443/",
+        "https://[::1]/",
+        "https://192.0.2.1",
+    ],
+)
+def test_a_url_may_have_a_port_a_path_and_a_query(folder: Folder, url: str) -> None:
+    found = folder.load(with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', SECRET))
+    assert found.tokens is not None
+    assert found.tokens.introspection_url == url
+
+
+@pytest.mark.parametrize("user", ["gatepost:hunter2@", "hunter2@"])
+def test_a_url_holds_no_user_name_and_no_password_and_neither_is_shown(folder: Folder, user: str) -> None:
+    url = f"https://{user}id.example.org/keys"
+    (found,) = folder.complaints(
+        with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', SECRET)
+    )
+    assert found.startswith("tokens.introspection_url: found a text that is not shown")
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("", "users.file: found nothing, expected the path of a file"),
+        ("file = 1", "users.file: found the whole number 1, expected the path of a file"),
+        ('file = "users.toml"\nlern = true', 'users.lern: unknown key, did you mean "learn"?'),
+        ('file = "users.toml"\nlearn = 1', "users.learn: found the whole number 1, expected true or false"),
+        (
+            'file = "users.toml"\nverifications = 0',
+            "users.verifications: found 0, expected a whole number from 1 to 64",
+        ),
+    ],
+)
+def test_a_mistake_in_a_table_that_may_be_left_out(folder: Folder, line: str, complaint: str) -> None:
+    (found,) = folder.complaints(with_tables("[users]", line))
+    assert found.startswith(complaint)

@@ -55,3 +55,21 @@ def test_any_lines_are_capabilities(lines: tuple[bytes, ...]) -> None:
     assert Mechanism.OTHER not in found.mechanisms
     assert len(found.keywords) <= max(0, len(lines) - 1)
     assert all(keyword == keyword.upper() for keyword in found.keywords)
+
+
+@pytest.mark.parametrize(
+    ("line", "mechanisms", "binds"),
+    [
+        (b"XCLIENT NAME ADDR LOGIN", {Mechanism.XCLIENT}, False),
+        (b"xclient login", {Mechanism.XCLIENT}, False),
+        (b"XCLIENT NAME ADDR", set(), False),
+        (b"AUTH XCLIENT", set(), False),  # no mechanism of this name
+        (b"AUTH SCRAM-SHA-256 SCRAM-SHA-256-PLUS", {Mechanism.SCRAM_SHA_256}, True),
+        (b"AUTH scram-sha-1-plus", set(), True),
+        (b"AUTH SCRAM-SHA-1", {Mechanism.SCRAM_SHA_1}, False),
+    ],
+)
+def test_ways_to_log_in(line: bytes, mechanisms: set[Mechanism], *, binds: bool) -> None:
+    found = read((b"legacy", line))
+    assert found.mechanisms == mechanisms
+    assert found.binds is binds

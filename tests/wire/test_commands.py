@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.wire import commands
-from gatepost.wire.commands import BadCharacters, Envelope, SyntaxFault, Verb, parse
+from gatepost.wire.commands import BadCharacters, Envelope, SyntaxFault, Verb, parse, xtext
 
 
 def envelope(line: bytes) -> Envelope:
@@ -265,3 +265,18 @@ def test_what_is_no_auth(argument: bytes) -> None:
 )
 def test_hello_names(name: bytes, *, taken: bool) -> None:
     assert (commands.hello_name(parse(b"EHLO " + name + b"\r\n")) is not None) is taken
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [
+        (b"bob@example.com", b"bob@example.com"),
+        (b"a+b=c d", b"a+2Bb+3Dc+20d"),
+        ("bärta".encode(), b"b+C3+A4rta"),
+        (b"x\r\nRCPT TO:<y>", b"x+0D+0ARCPT+20TO:<y>"),
+        (b"\0\x7f", b"+00+7F"),
+        (b"", b""),
+    ],
+)
+def test_xtext(value: bytes, encoded: bytes) -> None:
+    assert xtext(value) == encoded

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from stat import S_IROTH
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from gatepost.settings import Auth, CertificateSettings, ListenerSettings, ListenerTls, Settings, UpstreamTls
+from gatepost.facts import Mechanism
+from gatepost.settings import (
+    STRENGTH,
+    Auth,
+    CertificateSettings,
+    ListenerSettings,
+    ListenerTls,
+    PolicySettings,
+    Represent,
+    Settings,
+    TokenSettings,
+    UpstreamTls,
+    UsersSettings,
+)
+from gatepost.settings.ways import BEARER, Ways, usable
 
 _SOON = timedelta(days=21)  # ACME clients renew 30 days ahead: three weeks left means that a renewal did not happen
 
@@ -28,10 +45,24 @@ _UPSTREAM_TLS = {
 }
 
 
+_REPRESENT = {
+    Represent.SECRET: "the user's own upstream secret is used",
+    Represent.SERVICE: "the service account logs in for the user",
+    Represent.XCLIENT: "the login is stated",
+    Represent.TOKEN: "a token is obtained for the user",
+    Represent.CERTIFICATE: "gatepost's certificate logs in for the user",
+}
+
+
 def describe(settings: Settings) -> Iterator[str]:
     """Tell, a line at a time, what these settings do; then a "warning: ..." line for each doubtful thing."""
+    ways = Ways.of(settings)
     for listener in settings.listeners:
-        yield _describe_listener(listener)
+        yield _describe_listener(listener, ways)
+    yield from _describe_ways(settings, ways)
+    yield from map(_describe_policy, settings.policies)
+    if settings.users is not None:
+        yield _describe_users(settings.users)
     yield f"upstream {settings.upstream.address}: {_UPSTREAM_TLS[settings.upstream.tls]}"
     yield f"metrics and health: http://{settings.observe.bind}/metrics, /livez, /readyz"
     for warning in find_warnings(settings, datetime.now(UTC)):
@@ -44,19 +75,123 @@ def find_warnings(settings: Settings, now: datetime) -> Iterator[str]:
         CertificateSettings(certificate=settings.tls.certificate, key=settings.tls.key),
         *settings.tls.certificates,
     )
-    for pair in pairs:
-        certificate = x509.load_pem_x509_certificates(pair.certificate.read_bytes())[0]
-        trouble = _judge_validity(certificate, now)
+    certificates = [pair.certificate for pair in pairs]
+    if settings.upstream.certificate is not None:
+        certificates.append(settings.upstream.certificate)
+    for path in certificates:
+        trouble = _judge_validity(x509.load_pem_x509_certificates(path.read_bytes())[0], now)
         if trouble:
-            yield f"{pair.certificate} {trouble}"
+            yield f"{path} {trouble}"
+    yield from _find_login_warnings(settings)
+    for path in _secret_files(settings):
+        if path.stat().st_mode & S_IROTH:
+            yield f"{path} can be read by every user of this machine"
     bind = settings.observe.bind
     if not bind.loopback:
         yield f"metrics on {bind} can be read from other machines, without a password"
 
 
-def _describe_listener(listener: ListenerSettings) -> str:
+def _find_login_warnings(settings: Settings) -> Iterator[str]:
+    ways = Ways.of(settings)
+    for listener in settings.listeners:
+        mechanisms = _mechanisms(listener, ways)
+        if listener.auth is Auth.REQUIRED and not mechanisms:
+            yield f"listener {listener.name} demands AUTH, and no mechanism leads to the upstream"
+        if Mechanism.CRAM_MD5 in mechanisms:
+            yield f"listener {listener.name} takes CRAM-MD5: whoever reads an exchange can guess its password fast"
+    yield from _find_shut_doors(settings, ways)
+    if settings.upstream.represent is Represent.XCLIENT:
+        yield "the upstream believes XCLIENT by gatepost's address alone: no other program may reach it from there"
+
+
+def _find_shut_doors(settings: Settings, ways: Ways) -> Iterator[str]:
+    """Find policies that shut out everybody whom they are for."""
+    for policy in settings.policies:
+        for listener in settings.listeners:
+            mechanisms = _mechanisms(listener, ways)
+            strongest = max((STRENGTH[one] for one in mechanisms), default=None)
+            covered = not policy.listeners or listener.name in policy.listeners
+            if covered and strongest is not None and strongest < STRENGTH[policy.minimum]:
+                yield f"{_describe_policy(policy)}: listener {listener.name} has nothing that strong"
+
+
+def _secret_files(settings: Settings) -> list[Path]:
+    tables = (settings.tokens, settings.oauth)
+    places = (
+        settings.upstream.service_password_file,
+        settings.users.file if settings.users else None,
+        *(table.client_secret_file for table in tables if table),
+    )
+    return [path for path in places if path is not None]
+
+
+def _describe_listener(listener: ListenerSettings, ways: Ways) -> str:
     where = ", ".join(map(str, listener.bind))
-    return f"listener {listener.name} on {where}: {_LISTENER_TLS[listener.tls]}, {_AUTH[listener.auth]}"
+    mechanisms = _mechanisms(listener, ways)
+    by = f" by {_names(mechanisms)}" if mechanisms else ""
+    return f"listener {listener.name} on {where}: {_LISTENER_TLS[listener.tls]}, {_AUTH[listener.auth]}{by}"
+
+
+def _mechanisms(listener: ListenerSettings, ways: Ways) -> tuple[Mechanism, ...]:
+    return () if listener.auth is Auth.OFF else usable(listener, ways)
+
+
+def _describe_ways(settings: Settings, ways: Ways) -> Iterator[str]:
+    """Tell how logins reach the upstream, one line for all mechanisms that take the same way."""
+    taken = {one for listener in settings.listeners for one in _mechanisms(listener, ways)}
+    lines: dict[str, list[Mechanism]] = {}
+    for mechanism in STRENGTH:
+        if mechanism in taken:
+            lines.setdefault(_describe_way(mechanism, settings, ways), []).append(mechanism)
+    for way, mechanisms in lines.items():
+        yield f"{_names(mechanisms)}: {way}"
+
+
+def _describe_way(mechanism: Mechanism, settings: Settings, ways: Ways) -> str:
+    if mechanism in ways.relay:
+        return "relayed to the upstream as it is"
+    toward = ways.toward(mechanism)
+    by = f"by the first of {_names(toward)} that the upstream offers" if len(toward) > 1 else f"by {_names(toward)}"
+    if not ways.proves(mechanism) or ways.represent is None:
+        return f"{'token' if mechanism in BEARER else 'password'} passed on {by}"
+    represent = _REPRESENT[ways.represent]
+    if settings.oauth is not None:
+        represent += _at(settings.oauth.token_url)
+    return f"checked {_describe_check(mechanism, settings.tokens)}; then {represent}, {by}"
+
+
+def _describe_check(mechanism: Mechanism, tokens: TokenSettings | None) -> str:
+    if mechanism is Mechanism.EXTERNAL:
+        return "by the client's certificate"
+    if tokens is None or mechanism not in BEARER:
+        return "by the users file"
+    if tokens.introspection_url is not None:
+        return f"by introspection{_at(tokens.introspection_url)}"
+    return "by the provider's keys" + (_at(tokens.jwks_url) if tokens.jwks_url else f" in {tokens.jwks_file}")
+
+
+def _describe_policy(policy: PolicySettings) -> str:
+    line = f"policy: {policy.minimum.value} or stronger"
+    if policy.listeners:
+        line += f" on {', '.join(policy.listeners)}"
+    if policy.networks:
+        line += f" from {', '.join(map(str, policy.networks))}"
+    if policy.users:
+        line += f" for {', '.join(policy.users)}"
+    return line
+
+
+def _describe_users(users: UsersSettings) -> str:
+    return f"users file {users.file}" + (", which learns from good passwords" if users.learn else "")
+
+
+def _names(mechanisms: Iterable[Mechanism]) -> str:
+    return ", ".join(mechanism.value for mechanism in mechanisms)
+
+
+def _at(url: str) -> str:
+    """Only the host: a query may hold a key."""
+    return f" at {urlsplit(url).netloc}"
 
 
 def _judge_validity(certificate: x509.Certificate, now: datetime) -> str:

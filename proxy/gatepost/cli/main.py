@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gatepost import __version__
+from gatepost.cli import user
 
 if TYPE_CHECKING:
     from gatepost.settings import Settings
@@ -37,6 +38,7 @@ program = typer.Typer(
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
 )
+program.add_typer(user.program, name="user")
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ wait would cost more CPU than everything else in this file.
 
 from __future__ import annotations
 
-import ssl
-from contextlib import suppress
+from collections.abc import Callable
+from math import inf
+from typing import Any
 
 import trio
 
@@ -22,13 +23,17 @@ from gatepost.facts import (
     UpstreamConnected,
     UpstreamFailure,
 )
+from gatepost.net.answering import Answerer, nobody
 from gatepost.net.channel import Channel, Woken
+from gatepost.net.clients import ClientSide
 from gatepost.net.faults import crashed, failure
+from gatepost.net.legs import Legs
 from gatepost.net.observing import Recorder
 from gatepost.net.tls import HandshakeError
 from gatepost.net.upstream import ConnectError, Dialer
+from gatepost.sasl.questions import Question, Unavailable
 from gatepost.session.machine import Machine
-from gatepost.session.vocabulary import Action, Close, Drop, Open, Record, Secure, Send
+from gatepost.session.vocabulary import Action, Close, Drop, Expire, Open, Record, Secure, Send
 from gatepost.wire.refusals import REFUSALS
 
 LAST_WORDS_SECONDS = 5.0  # for a final reply to a peer that may not be reading
@@ -37,63 +42,82 @@ LAST_WORDS_SECONDS = 5.0  # for a final reply to a peer that may not be reading
 class Conversation:
     """A machine and the legs it speaks on."""
 
-    def __init__(self, machine: Machine, recorder: Recorder, dialer: Dialer) -> None:
+    def __init__(self, machine: Machine, recorder: Recorder, dialer: Dialer, answerer: Answerer = nobody) -> None:
         self._now = trio.lowlevel.current_clock().current_time  # `trio.current_time` asks for the clock each time
         self.deadline = self._now() + LAST_WORDS_SECONDS
+        self._expiry = inf  # when what the client logged in with is not valid any more
         self._machine = machine
         self._recorder = recorder
         self._dialer = dialer
-        self._legs: dict[Leg, Channel] = {}
-        self._context: ssl.SSLContext | None = None
+        self._answerer = answerer
+        self._legs = Legs()
+        self._client_side: ClientSide | None = None
         self._receiving: Channel | None = None
-        self._draining = False
+        self._news: Callable[[], list[Action]] | None = None  # for the machine, from outside
         self._opened: float | None = None  # when the upstream was dialled, until it was heard
-        self._broken: Leg | None = None  # sending on it failed, and the machine does not know yet
-        self._said = b""  # what the broken upstream was heard to say
         self._seen = 0  # the talk's progress when the deadline was set
 
-    def accept(self, client: Channel, context: ssl.SSLContext) -> None:
-        """The client's leg, and the context for when it is secured. The probe's conversation has none."""
-        self._legs[Leg.CLIENT] = client
-        self._context = context
+    def accept(self, client: Channel, side: ClientSide) -> None:
+        """The client's leg, and how it is secured. The probe's conversation has none."""
+        self._legs.channels[Leg.CLIENT] = client
+        self._client_side = side
 
     async def run(self) -> None:
         """To the end, whatever happens; raises nothing but cancellation."""
         machine, finished = self._machine, False
         try:
             await self._perform(machine.start())
-            while (leg := machine.awaits) is not None:
-                begun = self._draining and not machine.talk.draining  # and the machine has not heard of it
-                await self._perform(machine.draining() if begun else await self._next(leg))
+            while (source := machine.awaits) is not None:
+                await self._perform(await self._next(source))
             finished = True
         except Exception as bug:  # noqa: BLE001  it must cost one conversation
             await self._crash(bug)
         finally:
             if not finished:
                 self._recorder.record(ConversationEnded(machine.talk.summary))
-            for channel in self._legs.values():
-                channel.close()
+            self._legs.close()
 
-    def expire(self) -> None:
-        """From outside: the deadline has passed; whatever is waited for, stop waiting."""
-        for channel in self._legs.values():
-            channel.wake()
+    def sweep(self, now: float) -> None:
+        """From outside, about once a second: nobody waits, and nobody is let in, for longer than was said."""
+        if self.deadline <= now:
+            self._legs.wake()
+        if self._expiry <= now:
+            self._expiry = inf
+            self._bring(self._machine.expired)
+        elif self._news is not None:  # waking is lost on whoever was just about to receive
+            self._bring(self._news)
 
     def drain(self) -> None:
         """From outside: gatepost is stopping; end at the next boundary between commands."""
-        self._draining = True
+        self._bring(self._machine.draining)
+
+    def _bring(self, news: Callable[[], list[Action]]) -> None:
+        self._news = self._news or news  # either ends it
         if self._receiving is not None:
             self._receiving.wake()
 
-    async def _next(self, leg: Leg) -> list[Action]:
-        """Receive on the awaited leg, and tell the machine."""
-        self._receiving = channel = self._legs[leg]
+    def _tell(self) -> list[Action]:
+        news, self._news = self._news, None
+        return news() if news else []
+
+    async def _next(self, source: Leg | Question[Any]) -> list[Action]:
+        """What is awaited, told to the machine; or the news that came before it."""
+        if self._news is not None:
+            return self._tell()
+        return await self._receive(source) if isinstance(source, Leg) else await self._ask(source)
+
+    async def _ask(self, question: Question[Any]) -> list[Action]:
+        answer: object = Unavailable()
+        with trio.move_on_after(self._machine.patience):
+            answer = await self._answerer(question)
+        return self._machine.answered(answer)
+
+    async def _receive(self, leg: Leg) -> list[Action]:
+        self._receiving = channel = self._legs.channels[leg]
         try:
             data = await channel.receive()
         except Woken:
-            if self._now() >= self.deadline:
-                return self._machine.late()
-            return self._machine.draining() if self._draining else []
+            return self._machine.late() if self._now() >= self.deadline else self._tell()
         except OSError as error:
             return self._machine.gone(leg, failure(error) if leg is Leg.UPSTREAM else None)
         finally:
@@ -106,17 +130,20 @@ class Conversation:
     async def _perform(self, actions: list[Action]) -> None:
         """Do all of it in order, and then what the machine says to the outcome."""
         self._arm()
+        legs = self._legs
         while actions:
             follow: list[Action] = []
             for action in actions:
                 if type(action) is Send:
-                    if not self._send(action.leg, action.data):
-                        await self._flush(action.leg)
+                    unanswered = action.leg is Leg.UPSTREAM and self._machine.talk.in_data
+                    if not legs.send(action.leg, action.data, unanswered=unanswered):
+                        await legs.flush(action.leg)
                 elif type(action) is Record:
                     self._recorder.record(action.fact)
                 else:
                     follow = await self._do(action)
-            actions = follow if self._broken is None else follow + self._lose(self._broken)
+            broken = legs.broken
+            actions = follow if broken is None else follow + self._machine.gone(broken, None, legs.lose(broken))
             self._arm()
 
     def _arm(self) -> None:
@@ -126,49 +153,24 @@ class Conversation:
             self._seen = progress
             self.deadline = self._now() + (self._machine.patience or LAST_WORDS_SECONDS)
 
-    def _send(self, leg: Leg, data: bytes) -> bool:
-        """What cannot be sent breaks the leg; the machine is told when the rest of its actions is done."""
-        try:
-            if leg is Leg.UPSTREAM and self._machine.talk.in_data and (said := self._legs[leg].received_already()):
-                self._broken, self._said = leg, said  # an answer to what it has not seen: nothing more goes there
-            return leg is self._broken or self._legs[leg].send(data)
-        except OSError:
-            self._broken = leg
-            return True
-
-    async def _flush(self, leg: Leg) -> None:
-        try:
-            await self._legs[leg].flush()
-        except (OSError, Woken):
-            self._broken = leg
-
-    async def _do(self, action: Secure | Open | Close | Drop) -> list[Action]:
+    async def _do(self, action: Secure | Open | Close | Drop | Expire) -> list[Action]:
         """What changes a leg, and what the machine says to the outcome."""
         if type(action) is Secure:
-            return await self._secure(action.leg) if self._broken is None else []
+            return await self._secure(action.leg) if self._legs.broken is None else []
         if type(action) is Open:
             return await self._open()
-        if type(action) is Close:
-            with suppress(OSError, Woken):
-                await self._legs[action.leg].finish(action.last)
-        self._legs.pop(action.leg).close()
+        if type(action) is Expire:
+            self._expiry = self._now() + action.seconds
+            return []
+        await self._legs.finish(action.leg, action.last) if type(action) is Close else self._legs.drop(action.leg)
         return []
 
-    def _lose(self, leg: Leg) -> list[Action]:
-        """Tell of a broken leg, and what the upstream said before it went: it may be why."""
-        channel, said = self._legs.get(leg), self._said
-        self._broken, self._said = None, b""
-        if leg is Leg.UPSTREAM and channel is not None:
-            said = said or channel.received_already()
-        return self._machine.gone(leg, None, said)
-
     async def _secure(self, leg: Leg) -> list[Action]:
-        began, channel = self._now(), self._legs[leg]
+        began, channel = self._now(), self._legs.channels[leg]
         try:
-            if leg is Leg.UPSTREAM or self._context is None:
-                tls = await self._dialer.secure(channel)
-            else:
-                tls = await channel.secure(self._context, server_side=True)
+            side = self._client_side if leg is Leg.CLIENT else self._dialer
+            assert side is not None  # noqa: S101  who has no client never secures it
+            tls = await side.secure(channel)
         except HandshakeError as error:
             reason = error.reason
         except Woken:
@@ -184,7 +186,7 @@ class Conversation:
     async def _open(self) -> list[Action]:
         self._opened = self._now()
         try:
-            channel = self._legs[Leg.UPSTREAM] = await self._dialer.connect()
+            channel = self._legs.channels[Leg.UPSTREAM] = await self._dialer.connect()
         except ConnectError as error:
             return self._machine.gone(Leg.UPSTREAM, error.reason)
         return self._machine.opened(channel.peer)
@@ -192,6 +194,6 @@ class Conversation:
     async def _crash(self, bug: Exception) -> None:
         self._machine.talk.summary.ending = Ending.CRASHED
         self._recorder.record(crashed(bug))
-        if Leg.CLIENT in self._legs:
+        if Leg.CLIENT in self._legs.channels:
             with trio.move_on_after(LAST_WORDS_SECONDS):
-                await self._do(Close(Leg.CLIENT, REFUSALS[Refusal.INTERNAL_FAULT]))
+                await self._legs.finish(Leg.CLIENT, REFUSALS[Refusal.INTERNAL_FAULT])

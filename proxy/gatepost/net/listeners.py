@@ -14,7 +14,9 @@ from ipaddress import IPv6Address, ip_address
 import trio
 
 from gatepost.facts import ConnectionRefused, DrainBegan, Limit, Peer, Refusal
+from gatepost.net.answering import Answerer, nobody
 from gatepost.net.channel import SocketChannel, peer_at
+from gatepost.net.clients import ClientSide
 from gatepost.net.conversation import Conversation
 from gatepost.net.observing import Observer
 from gatepost.net.probe import Watch
@@ -72,13 +74,21 @@ class Gate:
     """All doors, and everyone inside."""
 
     def __init__(
-        self, limits: LimitSettings, *, dialer: Dialer, watch: Watch, certificates: Certificates, observer: Observer
+        self,
+        limits: LimitSettings,
+        *,
+        dialer: Dialer,
+        watch: Watch,
+        certificates: Certificates,
+        observer: Observer,
+        answerer: Answerer = nobody,
     ) -> None:
         self._limits = limits
         self._dialer = dialer
         self._watch = watch
         self._certificates = certificates
         self._observer = observer
+        self._answerer = answerer
         self._inside: set[Conversation] = set()
         self._per_client: Counter[str] = Counter()
         self._left = trio.Event()  # set when the last one leaves
@@ -117,8 +127,7 @@ class Gate:
             await trio.sleep(SWEEP_SECONDS)
             now = trio.current_time()
             for conversation in self._inside:
-                if conversation.deadline <= now:
-                    conversation.expire()
+                conversation.sweep(now)
 
     # --- letting in
 
@@ -146,10 +155,12 @@ class Gate:
         elif client is not None and self._per_client[client] >= self._limits.conversations_per_client:
             self._turn_away(door, connected, Limit.CONVERSATIONS_PER_CLIENT)
         else:
-            machine = Machine(Talk(door.rules, self._watch.upstream), converse)
-            conversation = Conversation(machine, self._observer.conversation(door.name, peer), self._dialer)
+            machine = Machine(Talk(door.rules, self._watch.upstream, peer.address), converse)
+            recorder = self._observer.conversation(door.name, peer)
+            conversation = Conversation(machine, recorder, self._dialer, self._answerer)
             listener = door.rules.policy.listener
-            conversation.accept(SocketChannel(connected, peer), self._certificates.context(listener.profile))
+            side = ClientSide(self._certificates.context(listener.profile), self._certificates.identity)
+            conversation.accept(SocketChannel(connected, peer), side)
             self._inside.add(conversation)
             if client is not None:
                 self._per_client[client] += 1

@@ -168,6 +168,7 @@ class Certificates:
     """The generation in use, and whether the files have changed since."""
 
     def __init__(self, settings: TlsSettings) -> None:
+        self.identity = settings.client_identity
         self._settings = settings
         self._seen = self._signature()
         self.generation = Generation.load(settings)
@@ -207,6 +208,8 @@ class Certificates:
 def upstream_context(settings: UpstreamSettings) -> ssl.SSLContext:
     """How the upstream is verified: by authority and name, by pins (see `pinned`), by both, or not at all."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT, settings.profile)
+    if settings.certificate is not None and settings.key is not None:
+        context.load_cert_chain(settings.certificate, settings.key)
     by_authority = settings.ca is not None or not settings.pins
     if settings.tls is UpstreamTls.OPPORTUNISTIC and settings.ca is None:
         by_authority = False  # RFC 7435: better than clear, and no proof of anything

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -28,6 +28,8 @@ from prometheus_client.exposition import choose_encoder
 from gatepost import __version__
 from gatepost.facts import (
     AuthResult,
+    Backend,
+    BackendResult,
     Ending,
     HandshakeFailure,
     Label,
@@ -43,23 +45,36 @@ from gatepost.facts import (
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds, of one exchange
 LONG = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)  # seconds, of a whole conversation
 
+Mechanisms = tuple[Mechanism, ...]
+CLIENT_MECHANISMS: Mechanisms = tuple(mechanism for mechanism in Mechanism if mechanism is not Mechanism.XCLIENT)
+UPSTREAM_MECHANISMS: Mechanisms = tuple(mechanism for mechanism in Mechanism if mechanism is not Mechanism.OTHER)
+SPOKEN_MECHANISMS: Mechanisms = tuple(mechanism for mechanism in CLIENT_MECHANISMS if mechanism is not Mechanism.OTHER)
+PRESENTED: tuple[AuthResult, ...] = (  # what can come of a login that was presented to the upstream
+    AuthResult.ACCEPTED,
+    AuthResult.REJECTED,
+    AuthResult.UPSTREAM_UNAVAILABLE,
+    AuthResult.UPSTREAM_REFUSED,
+    AuthResult.UPSTREAM_UNPROVEN,
+)
 TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
-CLOSED: dict[str, type[Label]] = {
+CLOSED: dict[str, Iterable[Label]] = {
     "leg": Leg,
-    "mechanism": Mechanism,
-    "client_mechanism": Mechanism,
-    "upstream_mechanism": Mechanism,
+    "mechanism": CLIENT_MECHANISMS,
+    "client_mechanism": SPOKEN_MECHANISMS,
+    "upstream_mechanism": UPSTREAM_MECHANISMS,
+    "backend": Backend,
     "ending": Ending,
     "limit": Limit,
     "refusal": Refusal,
     "violation": Violation,
 }
-RESULTS: dict[str, type[Label]] = {
+RESULTS: dict[str, Iterable[Label]] = {
     "gatepost_auth_attempts": AuthResult,
-    "gatepost_auth_rewrites": AuthResult,
+    "gatepost_auth_rewrites": PRESENTED,
+    "gatepost_backend_requests": BackendResult,
     "gatepost_messages": MessageResult,
 }
-REASONS: dict[str, type[Label]] = {
+REASONS: dict[str, Iterable[Label]] = {
     "gatepost_tls_handshake_failures": HandshakeFailure,
     "gatepost_upstream_failures": UpstreamFailure,
 }
@@ -127,6 +142,10 @@ TABLE = (
         ("client_mechanism", "upstream_mechanism", "result"),
     ),
     Metric("gatepost_auth_duration_seconds", Histogram, "From AUTH to its last reply.", ("mechanism",), FAST),
+    Metric("gatepost_backend_requests", Counter, "Questions to backends by how they went.", ("backend", "result")),
+    Metric("gatepost_backend_duration_seconds", Histogram, "Of those not answered from memory.", ("backend",), FAST),
+    Metric("gatepost_users", Gauge, "Users in the users file that is in use."),
+    Metric("gatepost_users_reload_failures", Counter, "Changed users files that could not be used."),
     Metric("gatepost_messages", Counter, "Messages by what came of them.", ("listener", "result")),
     Metric("gatepost_message_body_bytes", Counter, "Octets of accepted messages.", ("listener",)),
     Metric("gatepost_message_recipients", Counter, "Recipients of accepted messages.", ("listener",)),

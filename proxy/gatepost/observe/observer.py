@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
 from prometheus_client import Counter, Histogram
@@ -20,6 +20,9 @@ from gatepost.facts import (
     AuthEnded,
     AuthResult,
     AuthRewritten,
+    Backend,
+    BackendAsked,
+    BackendResult,
     CertificateLoaded,
     CertificatesRefused,
     Channel,
@@ -37,7 +40,6 @@ from gatepost.facts import (
     Leg,
     Limit,
     LimitHit,
-    Mechanism,
     MessageEnded,
     MessageResult,
     Peer,
@@ -50,10 +52,19 @@ from gatepost.facts import (
     UpstreamFailed,
     UpstreamFailure,
     UpstreamProbed,
+    UsersLoaded,
+    UsersRefused,
     Violated,
     Violation,
 )
-from gatepost.observe.metrics import TLS_VERSIONS, Metrics
+from gatepost.observe.metrics import (
+    CLIENT_MECHANISMS,
+    PRESENTED,
+    SPOKEN_MECHANISMS,
+    TLS_VERSIONS,
+    UPSTREAM_MECHANISMS,
+    Metrics,
+)
 
 L = TypeVar("L", bound=Label)
 QUIET = frozenset({AuthResult.ACCEPTED, AuthResult.CANCELLED, AuthResult.ABANDONED})  # outcomes that need no warning
@@ -63,7 +74,7 @@ class Series:
     """Every series of one listener, bound."""
 
     def __init__(self, metrics: Metrics, listener: str) -> None:
-        def each(name: str, members: type[L]) -> dict[L, Counter]:
+        def each(name: str, members: Iterable[L]) -> dict[L, Counter]:
             return {member: metrics.counter(name, listener, member.value) for member in members}
 
         self.conversations = metrics.counter("gatepost_conversations", listener)
@@ -77,13 +88,13 @@ class Series:
         self.messages = each("gatepost_messages", MessageResult)
         self.body_bytes = metrics.counter("gatepost_message_body_bytes", listener)
         self.recipients = metrics.counter("gatepost_message_recipients", listener)
-        self.clear_refused = each("gatepost_auth_clear_refused", Mechanism)
-        self.exposed = each("gatepost_auth_credentials_exposed", Mechanism)
+        self.clear_refused = each("gatepost_auth_clear_refused", CLIENT_MECHANISMS)
+        self.exposed = each("gatepost_auth_credentials_exposed", CLIENT_MECHANISMS)
         self.upstream_failures = each("gatepost_upstream_failures", UpstreamFailure)
         self.crashes = metrics.counter("gatepost_crashes", listener)
         self.attempts = {
             (mechanism, result): metrics.counter("gatepost_auth_attempts", listener, mechanism.value, result.value)
-            for mechanism in Mechanism
+            for mechanism in CLIENT_MECHANISMS
             for result in AuthResult
         }
         self.handshakes = {
@@ -99,7 +110,7 @@ class Series:
         }
 
 
-def _each_histogram(metrics: Metrics, name: str, members: type[L]) -> dict[L, Histogram]:
+def _each_histogram(metrics: Metrics, name: str, members: Iterable[L]) -> dict[L, Histogram]:
     return {member: metrics.histogram(name, member.value) for member in members}
 
 
@@ -111,13 +122,14 @@ class Shared:
             (client, upstream, result): metrics.counter(
                 "gatepost_auth_rewrites", client.value, upstream.value, result.value
             )
-            for client in Mechanism
-            for upstream in Mechanism
-            for result in AuthResult
+            for client in SPOKEN_MECHANISMS
+            for upstream in UPSTREAM_MECHANISMS
+            for result in PRESENTED
         }
-        self.auth_seconds = _each_histogram(metrics, "gatepost_auth_duration_seconds", Mechanism)
+        self.auth_seconds = _each_histogram(metrics, "gatepost_auth_duration_seconds", CLIENT_MECHANISMS)
         self.handshake_seconds = _each_histogram(metrics, "gatepost_tls_handshake_duration_seconds", Leg)
         self.connect_seconds = metrics.histogram("gatepost_upstream_connect_duration_seconds")
+        self.backend_seconds = _each_histogram(metrics, "gatepost_backend_duration_seconds", Backend)
 
 
 class Observer:
@@ -135,6 +147,9 @@ class Observer:
             UpstreamProbed: self._probed,
             CertificateLoaded: self._loaded,
             CertificatesRefused: self._not_loaded,
+            UsersLoaded: self._users_loaded,
+            UsersRefused: self._users_not_loaded,
+            BackendAsked: self._asked,
             ConnectionRefused: self._turned_away,
             Started: self._started,
             DrainBegan: lambda fact: log.info("draining", **{"gatepost.conversations": fact.conversations}),
@@ -179,6 +194,23 @@ class Observer:
     def _not_loaded(self, fact: CertificatesRefused) -> None:
         self._metrics.counter("gatepost_certificate_reload_failures").inc()
         self._log.error("certificates refused", **{"error.message": fact.why})
+
+    def _users_loaded(self, fact: UsersLoaded) -> None:
+        self._metrics.gauge("gatepost_users").set(fact.users)
+        self._log.info("users loaded", **{"file.name": fact.file, "gatepost.users": fact.users})
+
+    def _users_not_loaded(self, fact: UsersRefused) -> None:
+        self._metrics.counter("gatepost_users_reload_failures").inc()
+        self._log.error("users refused", **{"error.message": fact.why})
+
+    def _asked(self, fact: BackendAsked) -> None:
+        self._metrics.counter("gatepost_backend_requests", fact.backend.value, fact.result.value).inc()
+        if fact.result is BackendResult.CACHED:
+            return
+        self._shared.backend_seconds[fact.backend].observe(fact.seconds)
+        if fact.result is not BackendResult.ANSWERED:
+            event = {"gatepost.backend": fact.backend.value, "error.type": fact.result.value}
+            self._log.warning("backend failed", **event, **{"gatepost.duration": round(fact.seconds, 6)})
 
     def _turned_away(self, fact: ConnectionRefused) -> None:
         self._series[fact.listener].turned_away[fact.limit].inc()
@@ -247,6 +279,7 @@ class ConversationRecorder:
             series.clear_refused[fact.mechanism].inc()
         else:
             self._shared.auth_seconds[fact.mechanism].observe(time.monotonic() - self._auth_began)
+        presented = fact.upstream_mechanism
         log = self._log.info if fact.result in QUIET else self._log.warning
         log(
             "authentication",
@@ -257,6 +290,7 @@ class ConversationRecorder:
                 "gatepost.channel": fact.channel.value,
             },
             **({"user.name": fact.user} if fact.channel is Channel.TLS and fact.user else {}),
+            **({"gatepost.upstream.auth.mechanism": presented.value} if presented else {}),
         )
 
     def _exposed(self, fact: CredentialsExposed) -> None:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from gatepost.sasl.exchange import ClientExchange, Malformed, Password, Secret, ServerExchange
-
-
-def _text(octets: bytes) -> str:
-    """A name or password must be UTF-8 without NUL, and not empty (RFC 4616 section 2)."""
-    try:
-        text = octets.decode()
-    except UnicodeDecodeError:  # it quotes the octets, so it must not become the context of what is raised
-        text = ""
-    if not text or "\0" in text:
-        raise Malformed("not UTF-8, empty, or with NUL")
-    return text
+from gatepost.sasl.exchange import ClientExchange, Malformed, Password, ServerExchange, read_name, text
+from gatepost.sasl.secret import Secret
 
 
 def _secret(octets: bytes) -> Secret:
-    _text(octets)
+    text(octets)
     return Secret(octets)
 
 
@@ -28,14 +18,14 @@ def plain() -> ServerExchange:
     if len(parts) != 3:  # noqa: PLR2004
         raise Malformed("not three parts")
     authzid, authcid, passwd = parts
-    return Password(_text(authcid), _text(authzid) if authzid else "", _secret(passwd))
+    return Password(read_name(authcid), read_name(authzid) if authzid else "", _secret(passwd))
 
 
 def login() -> ServerExchange:
     """Two challenges; an initial response is the user name, as real clients send it."""
     user = yield b"Username:"
     secret = yield b"Password:"
-    return Password(_text(user), "", _secret(secret))
+    return Password(read_name(user), "", _secret(secret))
 
 
 def plain_client(password: Password) -> ClientExchange:

@@ -1,31 +1,47 @@
-"""AUTH: hear the client, plan, present to the upstream, answer (RFC 4954).
+"""AUTH: hear the client, prove or plan, present to the upstream, answer (RFC 4954).
 
 Runs on a TLS channel only: the table in `phases.py` has no AUTH on a clear one, and `expose` below is all that happens
 there. What the upstream says about credentials is answered by a text of our own; its own trouble, or ours, is 454 and
-never counts as a failed login.
+never counts as a failed login. Nothing of an attempt reaches the upstream before it is whole and, where gatepost is to
+prove it, proven; except of a mechanism that settings ask to relay.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
 
 from gatepost.facts import (
     AuthBegan,
     AuthEnded,
     AuthResult,
-    AuthRewritten,
     Channel,
     CredentialsExposed,
     Ending,
     Limit,
     Mechanism,
     Refusal,
-    UpstreamFailure,
 )
-from gatepost.sasl.exchange import Malformed, Password, ServerExchange, decode, decode_initial, encode
-from gatepost.sasl.plan import SERVER, plan
+from gatepost.sasl import bearer
+from gatepost.sasl.exchange import (
+    Bearer,
+    Denied,
+    Evidence,
+    Malformed,
+    Password,
+    Proven,
+    ServerExchange,
+    Surroundings,
+    decode_initial,
+    encode,
+)
+from gatepost.sasl.plan import SERVER, SERVER_FIRST, is_weaker
+from gatepost.sasl.prepare import prepare_name
+from gatepost.sasl.questions import CheckPassword, CheckToken, FindPassword, FindVerifier, Question
 from gatepost.session.phases import Phase
+from gatepost.session.represent import CANCELLED, UNAVAILABLE, Attempt, Outcome, present, relay
 from gatepost.session.talk import Hangup, Steps, Talk
-from gatepost.session.upstream import authenticate, reach
-from gatepost.session.vocabulary import ClientLate, ClientLost, UpstreamLost
+from gatepost.session.vocabulary import BackendLost, Expire, UpstreamLost
 from gatepost.wire import commands
 from gatepost.wire.capabilities import mechanism_named
 from gatepost.wire.commands import AUTH_LINE_BYTES, Command
@@ -33,29 +49,34 @@ from gatepost.wire.lines import LineTooLong
 from gatepost.wire.replies import encode as encode_reply
 
 ACCEPTED = encode_reply(235, b"2.7.0 Authentication successful")
-
-# What an upstream's last reply to AUTH means (RFC 4954 section 6). Whatever is not here is its refusal of the
-# mechanism or of the command: a fault of the settings, not of the client.
-_JUDGED = {
-    235: (AuthResult.ACCEPTED, None),
-    535: (AuthResult.REJECTED, Refusal.CREDENTIALS_INVALID),
-    525: (AuthResult.REJECTED, Refusal.ACCOUNT_DISABLED),
-}
-Outcome = tuple[AuthResult, Refusal | None]
-
-_UNAVAILABLE: Outcome = (AuthResult.UPSTREAM_UNAVAILABLE, Refusal.AUTH_UNAVAILABLE)
-_REFUSED: Outcome = (AuthResult.UPSTREAM_REFUSED, Refusal.AUTH_UNAVAILABLE)
-_IMPOSSIBLE: Outcome = (AuthResult.IMPOSSIBLE, Refusal.AUTH_UNAVAILABLE)
+FAILURES = frozenset({AuthResult.REJECTED, AuthResult.TRANSITION})  # of whoever guesses
 
 
 class Cancelled(Exception):
     """The client sent "*"."""
 
 
+class TooWeak(Exception):
+    """The exchange has named its user, for whom the mechanism is too weak."""
+
+
+_WEAK: Outcome = (AuthResult.WEAK, Refusal.MECHANISM_WEAK)
+_OBJECTIONS = {
+    AuthResult.MECHANISM_REFUSED: Refusal.MECHANISM_UNKNOWN,
+    AuthResult.WEAK: Refusal.MECHANISM_WEAK,
+    AuthResult.IMPOSSIBLE: Refusal.AUTH_UNAVAILABLE,
+}
+_DENIALS = {
+    AuthResult.REJECTED: Refusal.CREDENTIALS_INVALID,
+    AuthResult.CANCELLED: Refusal.CREDENTIALS_INVALID,
+    AuthResult.TRANSITION: Refusal.PASSWORD_TRANSITION,
+}
 _BROKEN_OFF: dict[type[Exception], Outcome] = {
     Malformed: (AuthResult.MALFORMED, Refusal.CANNOT_DECODE),
     LineTooLong: (AuthResult.MALFORMED, Refusal.AUTH_LINE_TOO_LONG),
-    Cancelled: (AuthResult.CANCELLED, Refusal.AUTH_CANCELLED),
+    Cancelled: CANCELLED,
+    TooWeak: _WEAK,
+    BackendLost: (AuthResult.BACKEND_UNAVAILABLE, Refusal.AUTH_UNAVAILABLE),
 }
 
 
@@ -75,88 +96,170 @@ def auth(talk: Talk, command: Command) -> Steps[None]:
     except commands.SyntaxFault:
         talk.refuse(Refusal.AUTH_SYNTAX)
         return
-    mechanism = mechanism_named(name)
-    talk.record(AuthBegan(mechanism))
-    user = ""
+    attempt = Attempt(mechanism_named(name))
+    talk.record(AuthBegan(attempt.mechanism))
     try:
-        password, (result, refusal) = yield from _attempt(talk, mechanism, initial)
-        user = password.authcid if password else ""
-    except (ClientLost, ClientLate):
-        talk.record(AuthEnded(mechanism, Channel.TLS, AuthResult.ABANDONED))
-        raise
-    talk.record(AuthEnded(mechanism, Channel.TLS, result, user))
+        attempt.result, refusal = yield from _attempt(talk, attempt, initial)
+    finally:  # also when the client is lost meanwhile
+        record = AuthEnded(attempt.mechanism, Channel.TLS, attempt.result, attempt.user, attempt.upstream_mechanism)
+        talk.record(record)
     if refusal is None:
-        _log_in(talk, mechanism, user)
+        _log_in(talk, attempt)
     else:
-        _turn_away(talk, result, refusal)
+        _turn_away(talk, attempt.result, refusal)
 
 
-def _attempt(talk: Talk, mechanism: Mechanism, initial: bytes | None) -> Steps[tuple[Password | None, Outcome]]:
-    if mechanism not in SERVER:
-        return None, (AuthResult.MECHANISM_REFUSED, Refusal.MECHANISM_UNKNOWN)
-    if talk.known is not None and mechanism not in talk.policy.mechanisms(talk.known):
-        return None, _IMPOSSIBLE  # and the client is not asked for a password that leads nowhere
+def _attempt(talk: Talk, attempt: Attempt, initial: bytes | None) -> Steps[Outcome]:
+    objection = talk.policy.objection(attempt.mechanism, talk.known, talk.standing)
+    if objection is not None:  # and the client is not asked for a password that leads nowhere
+        return objection, _OBJECTIONS[objection]
     try:
-        password = yield from _hear(talk, SERVER[mechanism](), initial)
+        return (yield from _exchange(talk, attempt, initial))
     except tuple(_BROKEN_OFF) as why:
-        return None, _BROKEN_OFF[type(why)]
-    try:
-        return password, (yield from _present(talk, mechanism, password))
+        return _BROKEN_OFF[type(why)]
     except UpstreamLost as lost:
         if talk.upstream_open:  # otherwise `reach` has noted it
             talk.drop_upstream(lost.reason)
-        return password, _UNAVAILABLE
+        return UNAVAILABLE
 
 
-def _hear(talk: Talk, exchange: ServerExchange, initial: bytes | None) -> Steps[Password]:
-    """The client's side. Raises Malformed, LineTooLong, Cancelled."""
-    challenge = next(exchange)
-    response = decode_initial(initial)
-    while True:
-        if response is None:
-            talk.answer(b"334 " + encode(challenge) + b"\r\n")
-            talk.flush()
-            line = yield from talk.line(talk.waits.response, AUTH_LINE_BYTES)
-            if line == b"*\r\n":
-                raise Cancelled
-            if not line.endswith(b"\r\n"):
-                raise Malformed("a line that does not end in CRLF")
-            response = decode(line[:-2])
-        try:
-            challenge = exchange.send(response)
-        except StopIteration as end:
-            password: Password = end.value
-            return password
-        response = None
-
-
-def _present(talk: Talk, mechanism: Mechanism, password: Password) -> Steps[Outcome]:
-    """The upstream's side. Raises UpstreamLost."""
-    yield from reach(talk)
-    live = talk.live
-    assert live is not None  # noqa: S101  reach returned
-    chosen = plan(password, live.capabilities.mechanisms, guarded=live.guarded)
-    if chosen is None:
-        return _IMPOSSIBLE
-    reply = yield from authenticate(talk, chosen)
-    if reply.code == 421:  # noqa: PLR2004  RFC 5321 section 3.8: it is closing
-        raise UpstreamLost(UpstreamFailure.CLOSED)
-    outcome = _JUDGED.get(reply.code) or (_UNAVAILABLE if reply.transient else _REFUSED)
-    talk.record(AuthRewritten(mechanism, chosen.mechanism, outcome[0]))
-    talk.summary.upstream_mechanism = chosen.mechanism
+def _exchange(talk: Talk, attempt: Attempt, initial: bytes | None) -> Steps[Outcome]:
+    """Raises UpstreamLost, and what is in _BROKEN_OFF."""
+    mechanism = attempt.mechanism
+    if initial is not None and mechanism in SERVER_FIRST:
+        return AuthResult.MALFORMED, Refusal.INITIAL_RESPONSE
+    if talk.policy.means.relays(mechanism):
+        return _WEAK if _is_weak(talk, mechanism, ("",)) else (yield from relay(talk, attempt, initial))
+    heard = yield from _hear(talk, attempt, initial)
+    attempt.user, users = _claimed(heard)
+    if isinstance(heard, Denied):
+        return _denial(talk, heard)
+    named_later = isinstance(heard, Bearer) and talk.policy.means.ways.tokens  # by whoever checks the token
+    if not named_later and _is_weak(talk, mechanism, users):
+        return _WEAK
+    outcome = yield from _follow(talk, attempt, heard)
+    if isinstance(heard, Bearer) and outcome[0] is AuthResult.REJECTED:
+        attempt.result = outcome[0]  # curl does not wait for more than the explanation
+        yield from _explain(talk, mechanism)
     return outcome
 
 
-def _log_in(talk: Talk, mechanism: Mechanism, user: str) -> None:
+def _follow(talk: Talk, attempt: Attempt, heard: Evidence) -> Steps[Outcome]:
+    """From what a client has shown to whether it is in. Raises UpstreamLost, BackendLost."""
+    shown = yield from _prove(talk, heard)
+    attempt.user, users = _claimed(shown)
+    if isinstance(shown, Denied):
+        return _denial(talk, shown)
+    if _is_weak(talk, attempt.mechanism, users):
+        return _WEAK
+    outcome = yield from present(talk, attempt, shown)
+    ends = talk.policy.means.ends_with_token and outcome[0] is AuthResult.ACCEPTED
+    if ends and isinstance(shown, Proven) and shown.seconds is not None:
+        talk.actions.append(Expire(shown.seconds))
+    return outcome
+
+
+def _denial(talk: Talk, denied: Denied) -> Outcome:
+    result = denied.result
+    if result is AuthResult.TRANSITION and not _could_show_password(talk, denied.user):
+        result = AuthResult.REJECTED
+    return result, _DENIALS[result]
+
+
+def _could_show_password(talk: Talk, user: str) -> bool:
+    """Whether a login by PLAIN or LOGIN would be heard, which is what RFC 4954 section 6 sends the client to."""
+    return any(
+        talk.policy.objection(mechanism, talk.known, talk.standing) is None and not _is_weak(talk, mechanism, (user,))
+        for mechanism in (Mechanism.PLAIN, Mechanism.LOGIN)
+    )
+
+
+def _claimed(shown: Evidence | Denied) -> tuple[str, tuple[str, ...]]:
+    """Who a client says it is, for logs; and every login that it would have the rights of."""
+    if isinstance(shown, Password):
+        return shown.authcid, (shown.authcid, shown.authzid or shown.authcid)
+    user = shown.identity if isinstance(shown, Proven) else shown.user
+    return user, (user,)
+
+
+def _is_weak(talk: Talk, mechanism: Mechanism, users: tuple[str, ...]) -> bool:
+    minimum = talk.policy.minimum(talk.address, users)
+    return minimum is not None and is_weaker(mechanism, minimum)
+
+
+def _hear(talk: Talk, attempt: Attempt, initial: bytes | None) -> Steps[Evidence | Denied]:
+    """The client's side. Raises Malformed, LineTooLong, Cancelled, TooWeak, BackendLost."""
+    tls = talk.summary.tls
+    around = Surroundings(talk.policy.hostname.decode(), tls.identity if tls else "", talk.policy.means.scope)
+    exchange: ServerExchange = SERVER[attempt.mechanism](around)
+    said = next(exchange)
+    response = decode_initial(initial)
+    while True:
+        if isinstance(said, Question):
+            _heed_user(talk, attempt, said)
+            heard: object = yield from talk.ask(said)
+        elif response is not None:
+            heard, response = response, None
+        else:
+            heard = yield from _challenge(talk, said)
+        try:
+            said = exchange.send(heard)
+        except StopIteration as end:
+            evidence: Evidence | Denied = end.value
+            return evidence
+
+
+def _heed_user(talk: Talk, attempt: Attempt, question: Question[Any]) -> None:
+    """A user who must not use this mechanism is told so before anything shows whether the password is right."""
+    if isinstance(question, FindVerifier | FindPassword):
+        attempt.user = question.user
+        if _is_weak(talk, attempt.mechanism, (question.user,)):
+            raise TooWeak
+
+
+def _challenge(talk: Talk, challenge: bytes) -> Steps[bytes]:
+    talk.answer(b"334 " + encode(challenge) + b"\r\n")
+    talk.flush()
+    line = yield from talk.line(talk.waits.response, AUTH_LINE_BYTES)
+    if line == b"*\r\n":
+        raise Cancelled
+    if not line.endswith(b"\r\n"):
+        raise Malformed("a line that does not end in CRLF")
+    return decode_initial(line[:-2]) or b""  # "=" as well: curl answers the empty challenge of EXTERNAL so
+
+
+def _explain(talk: Talk, mechanism: Mechanism) -> Steps[None]:
+    """What is wrong with a token comes in a challenge; the client's answer means nothing (RFC 7628 section 3.2.3)."""
+    with suppress(Malformed, Cancelled, LineTooLong):
+        yield from _challenge(talk, bearer.failure(mechanism, talk.policy.means.scope))
+
+
+def _prove(talk: Talk, heard: Evidence) -> Steps[Evidence | Denied]:
+    """What gatepost is to check itself becomes a proof, or is denied. Raises BackendLost."""
+    means = talk.policy.means
+    if isinstance(heard, Password) and means.ways.verify_passwords:
+        user = prepare_name(heard.authcid)  # one user, one spelling
+        if heard.authzid in ("", heard.authcid) and (yield from talk.ask(CheckPassword(user, heard.secret))):
+            return Proven(user)
+        return Denied(AuthResult.REJECTED, user)
+    if isinstance(heard, Bearer) and means.ways.tokens:
+        holder = yield from talk.ask(CheckToken(heard.token))
+        if holder is not None and heard.user.casefold() in ("", holder.user.casefold()):
+            return Proven(holder.user, holder.seconds)
+        return Denied(AuthResult.REJECTED, heard.user)
+    return heard
+
+
+def _log_in(talk: Talk, attempt: Attempt) -> None:
     talk.phase = Phase.LOGGED_IN_READY
-    talk.summary.mechanism = mechanism
-    talk.summary.user = user
+    talk.summary.mechanism = attempt.mechanism
+    talk.summary.user = attempt.user
     talk.answer(ACCEPTED)
 
 
 def _turn_away(talk: Talk, result: AuthResult, refusal: Refusal) -> None:
     talk.refuse(refusal)
-    if result is AuthResult.REJECTED:
+    if result in FAILURES:
         talk.failures += 1
         talk.summary.auth_failures += 1
         if talk.failures >= talk.policy.limits.login_failures:

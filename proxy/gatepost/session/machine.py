@@ -4,15 +4,16 @@
         actions = <receive on that leg, and tell the machine>
         for action in actions: <perform it>
 
-It is half-duplex, as SMTP is: at any time exactly one leg is waited for, for at most `patience` seconds. The talk's
-`progress` rises when a peer earned a fresh wait: a line, a reply or part of a body came whole. Bytes of the other leg
-may be told at any time; they are kept until their turn.
+It is half-duplex, as SMTP is: at any time exactly one leg is waited for, or the answer to one question, for at most
+`patience` seconds. The talk's `progress` rises when a peer earned a fresh wait: a line, a reply or part of a body came
+whole. Bytes of the other leg may be told at any time; they are kept until their turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from gatepost.facts import (
     Channel,
@@ -27,10 +28,11 @@ from gatepost.facts import (
     UpstreamFailure,
     Violation,
 )
+from gatepost.sasl.questions import Question
 from gatepost.session import login, mail, upstream
 from gatepost.session.phases import Duty, Phase, Stage
 from gatepost.session.talk import Hangup, Steps, Talk, hang_up, settle
-from gatepost.session.vocabulary import Action, ClientLate, ClientLost, Close, Drained, Secure, UpstreamLost, Wait
+from gatepost.session.vocabulary import Action, ClientLate, ClientLost, Close, Parting, Secure, UpstreamLost, Wait
 from gatepost.settings import ListenerTls
 from gatepost.wire import commands
 from gatepost.wire.commands import AUTH_LINE_BYTES, LINE_BYTES, BadCharacters, Command, Verb
@@ -54,7 +56,7 @@ class Machine:
         self.talk = talk
         self._procedure = procedure(talk)
         self._wait: Wait | None = None
-        self.awaits: Leg | None = None  # the leg that is waited for; None: finished, or not started
+        self.awaits: Leg | Question[Any] | None = None  # what is waited for; None: finished, or not started
         self.patience = 0.0  # seconds
 
     def start(self) -> list[Action]:
@@ -98,10 +100,22 @@ class Machine:
             return self._interrupt(ClientLate())
         return self._interrupt(UpstreamLost(UpstreamFailure.TIMED_OUT))
 
+    def answered(self, answer: object) -> list[Action]:
+        """The answer to the question that is awaited, or Unavailable."""
+        self.talk.heard = answer
+        return self._resume()
+
     def draining(self) -> list[Action]:
         """Gatepost is stopping: end at the next boundary between commands, which may be now."""
-        self.talk.draining = True
-        return self._interrupt(Drained()) if self._wait and self._wait.boundary else []
+        return self._part(Ending.DRAINED, Refusal.DRAINING)
+
+    def expired(self) -> list[Action]:
+        """What the client logged in with is not valid any more: end at the next boundary between commands."""
+        return self._part(Ending.TOKEN_EXPIRED, Refusal.TOKEN_EXPIRED)
+
+    def _part(self, ending: Ending, refusal: Refusal) -> list[Action]:
+        self.talk.parting = self.talk.parting or (ending, refusal)
+        return self._interrupt(Parting()) if self._wait and self._wait.boundary else []
 
     def _resume(self) -> list[Action]:
         try:
@@ -125,7 +139,7 @@ class Machine:
         if wait is not self._wait:
             self._wait = wait
             talk.progress += 1
-            self.awaits, self.patience = (wait.leg, wait.seconds) if wait else (None, 0.0)
+            self.awaits, self.patience = (wait.source, wait.seconds) if wait else (None, 0.0)
         actions = talk.actions
         talk.actions = []
         return actions
@@ -142,8 +156,8 @@ def converse(talk: Talk) -> Steps[None]:
         _part(talk, hangup.ending, hangup.refusal)
     except ClientLate:
         _part(talk, Ending.CLIENT_TIMED_OUT, Refusal.CLIENT_TIMED_OUT)
-    except Drained:
-        _part(talk, Ending.DRAINED, Refusal.DRAINING)
+    except Parting:
+        _part(talk, *(talk.parting or (Ending.DRAINED, Refusal.DRAINING)))
     except UpstreamLost as lost:
         talk.drop_upstream(lost.reason)
         garbled = lost.reason is UpstreamFailure.GARBLED
@@ -168,6 +182,9 @@ def _serve(talk: Talk) -> Steps[None]:
     """Greet, then take command after command; wait for the client only when nothing is owed to it."""
     yield from _greet(talk)
     while True:
+        if talk.may_part:  # also before what the client has sent already
+            yield from settle(talk)
+            raise Parting
         if len(talk.client):
             if talk.phase is Phase.CLEAR_FRESH and talk.client.peek(1) == TLS_HANDSHAKE:
                 talk.violate(Violation.TLS_ON_CLEAR)
@@ -176,19 +193,22 @@ def _serve(talk: Talk) -> Steps[None]:
             try:
                 line = talk.client.line(AUTH_LINE_BYTES if auth else LINE_BYTES)
             except LineTooLong:
-                talk.limit(Limit.LINE)
-                talk.refuse(Refusal.AUTH_LINE_TOO_LONG if auth else Refusal.LINE_TOO_LONG)
-                if refusal := _over_limit(talk):
-                    yield from hang_up(talk, refusal)
+                yield from _turn_down_line(talk, Refusal.AUTH_LINE_TOO_LONG if auth else Refusal.LINE_TOO_LONG)
                 continue
             if line is not None:
                 talk.progress += 1
                 yield from _take(talk, line)
                 continue
         yield from settle(talk)
-        if talk.draining and talk.phase.stage is not Stage.CHUNKS:
-            raise Drained
-        yield talk.waits.chunk if talk.phase.stage is Stage.CHUNKS else talk.waits.command
+        if not talk.may_part:
+            yield talk.waits.chunk if talk.phase.stage is Stage.CHUNKS else talk.waits.command
+
+
+def _turn_down_line(talk: Talk, refusal: Refusal) -> Steps[None]:
+    talk.limit(Limit.LINE)
+    talk.refuse(refusal)
+    if ending := _over_limit(talk):
+        yield from hang_up(talk, ending)
 
 
 def _greet(talk: Talk) -> Steps[None]:
@@ -260,17 +280,18 @@ def _hello(talk: Talk, command: Command) -> Steps[None]:
 
 
 def _offer(talk: Talk) -> bytes:
-    """The EHLO reply: STARTTLS and AUTH where their cells are duties. Remembered per channel while nothing changes."""
+    """The EHLO reply: STARTTLS and AUTH where their cells are duties. Remembered while nothing changes."""
     known = talk.known
     assert known is not None  # noqa: S101  _hello saw to it
     starttls = talk.policy.offers_starttls and talk.cell(Verb.STARTTLS) is Duty.STARTTLS
-    remembered = talk.rules.offers.get(starttls)
-    if remembered and remembered[0] is known and not talk.phase.logged_in:
+    standing = talk.standing if talk.cell(Verb.AUTH) is Duty.AUTH else None
+    remembered = talk.rules.offers.get((starttls, standing))
+    if remembered and remembered[0] is known:
         return remembered[1]
-    mechanisms = talk.policy.mechanisms(known) if talk.cell(Verb.AUTH) is Duty.AUTH else ()
+    mechanisms = talk.policy.mechanisms(known, standing) if standing else ()
     offer = encode(250, *talk.policy.offer(known, talk.phase.channel, starttls=starttls, mechanisms=mechanisms))
-    if known is talk.snapshot and not talk.phase.logged_in:
-        talk.rules.offers[starttls] = (known, offer)
+    if known is talk.snapshot:
+        talk.rules.offers[starttls, standing] = (known, offer)
     return offer
 
 

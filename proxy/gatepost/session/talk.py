@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 
 from gatepost.facts import (
     Channel,
@@ -30,10 +30,11 @@ from gatepost.facts import (
     Violated,
     Violation,
 )
-from gatepost.policy import Policy, Upstream
+from gatepost.policy import Policy, Standing, Upstream
+from gatepost.sasl.questions import A, Question, Unavailable
 from gatepost.session.owed import Owed
 from gatepost.session.phases import CELLS, Cell, Phase, Stage
-from gatepost.session.vocabulary import Action, Drop, Record, Send, UpstreamLost, Wait
+from gatepost.session.vocabulary import Action, BackendLost, Drop, Record, Send, UpstreamLost, Wait
 from gatepost.settings import LoneNewlines, TimeoutSettings, UpstreamSettings
 from gatepost.wire.commands import LINE_BYTES, Verb
 from gatepost.wire.lines import Inbound
@@ -64,6 +65,7 @@ class Waits:
         self.response = Wait(Leg.CLIENT, timeouts.command)
         self.body = Wait(Leg.CLIENT, timeouts.body)
         self.client_handshake = Wait(Leg.CLIENT, timeouts.handshake)
+        self.answer_seconds = timeouts.backend
         self.upstream_handshake = Wait(Leg.UPSTREAM, timeouts.handshake)
         self.connect = Wait(Leg.UPSTREAM, timeouts.upstream_connect)
         self.greeting = Wait(Leg.UPSTREAM, timeouts.upstream_connect + timeouts.upstream_login)
@@ -83,7 +85,8 @@ class Rules:
     waits: Waits
     greeting: bytes = field(init=False)
     cells: dict[tuple[Verb, Phase], Cell] = field(init=False)  # the table, less what the policy takes away
-    offers: dict[bool, tuple[Upstream, bytes]] = field(default_factory=dict)  # the last EHLO reply, on clear and on TLS
+    # The last EHLO reply, by whether it has STARTTLS and whom it offers AUTH to. Both are closed sets.
+    offers: dict[tuple[bool, Standing | None], tuple[Upstream, bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.greeting = b"220 " + self.policy.hostname + b" ESMTP\r\n"
@@ -97,13 +100,15 @@ class Talk:
     """The state of one conversation."""
 
     __slots__ = (
-        "actions", "chunk_bytes", "client", "draining", "due", "errors", "failures", "group", "hello",
-        "idle_commands", "in_body", "live", "owed", "peer", "phase", "policy", "progress", "recipients", "replies",
-        "rules", "snapshot", "summary", "unreported_bytes", "upstream", "upstream_open", "upstream_tls", "waits",
+        "actions", "address", "chunk_bytes", "client", "due", "errors", "failures", "group", "heard", "hello",
+        "idle_commands", "in_body", "live", "owed", "parting", "peer", "phase", "policy", "progress", "recipients",
+        "replies", "rules", "snapshot", "summary", "unreported_bytes", "upstream", "upstream_open", "upstream_tls",
+        "waits",
     )  # fmt: skip
 
-    def __init__(self, rules: Rules, snapshot: Upstream | None) -> None:
+    def __init__(self, rules: Rules, snapshot: Upstream | None, address: str = "") -> None:
         self.rules = rules
+        self.address = address  # the client's
         self.policy = rules.policy
         self.waits = rules.waits
         self.snapshot = snapshot  # the upstream as the last probe saw it
@@ -119,7 +124,8 @@ class Talk:
         self.group: list[bytes] = []  # gathered for the upstream, not sent yet
         self.actions: list[Action] = []
         self.hello = b""
-        self.draining = False
+        self.parting: tuple[Ending, Refusal] | None = None  # why the conversation ends at its next boundary
+        self.heard: object = None  # the answer to the last question
         self.due = 0  # replies of the upstream to what it was sent
         self.in_body = False  # the upstream has part of a message, and must not take it for a whole one
         self.recipients = 0
@@ -137,6 +143,11 @@ class Talk:
     def known(self) -> Upstream | None:
         return self.live or self.snapshot
 
+    @property
+    def standing(self) -> Standing:
+        tls = self.summary.tls
+        return Standing(self.policy.minimum(self.address), certified=tls is not None and bool(tls.identity))
+
     def cell(self, verb: Verb) -> Cell:
         """What to do about a verb here and now."""
         return self.rules.cells[verb, self.phase]
@@ -145,6 +156,11 @@ class Talk:
     def in_data(self) -> bool:
         """Inside DATA: the upstream owes nothing until its end."""
         return self.in_body and self.owed.awaited is None
+
+    @property
+    def may_part(self) -> bool:
+        """The conversation is to end, and here it can."""
+        return self.parting is not None and self.phase.stage is not Stage.CHUNKS
 
     def move(self, stage: Stage) -> None:
         self.phase = self.phase.at(stage)
@@ -254,6 +270,14 @@ class Talk:
             raise UpstreamLost(UpstreamFailure.GARBLED) from None
         self.progress += 1
         return reply
+
+    def ask(self, question: Question[A]) -> Steps[A]:
+        """The answer of a backend. Raises BackendLost."""
+        yield Wait(question, self.waits.answer_seconds)
+        answer, self.heard = self.heard, None
+        if isinstance(answer, Unavailable):
+            raise BackendLost
+        return cast("A", answer)  # the shell answers each question with what it asks for
 
 
 def settle(talk: Talk) -> Steps[Reply | None]:

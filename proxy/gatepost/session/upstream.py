@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from gatepost.facts import Leg, UpstreamFailure
+from gatepost.facts import Leg, Mechanism, UpstreamFailure
 from gatepost.policy import Upstream
-from gatepost.sasl.exchange import Malformed, decode, encode
-from gatepost.sasl.plan import Plan
+from gatepost.sasl.exchange import ClientExchange, Malformed, Unproven, decode, encode
+from gatepost.sasl.questions import Question
 from gatepost.session.talk import Steps, Talk
-from gatepost.session.vocabulary import Close, Open, Secure, UpstreamLost
+from gatepost.session.vocabulary import BackendLost, Close, Open, Secure, UpstreamLost
 from gatepost.settings import UpstreamTls
 from gatepost.wire import capabilities
 from gatepost.wire.capabilities import Capabilities
+from gatepost.wire.commands import xtext
 from gatepost.wire.replies import Reply
 
 AUTH_COMMAND_BYTES = 512  # RFC 4954 section 4: an initial response must not make the command longer
@@ -101,43 +102,82 @@ def hello_again(talk: Talk) -> Steps[None]:
         _note_capabilities(talk, (yield from _hello(talk)))
 
 
-def authenticate(talk: Talk, plan: Plan) -> Steps[Reply]:
-    """Carry out a plan; the upstream's last reply. Raises UpstreamLost."""
-    command = b"AUTH " + plan.mechanism.value.encode()
-    response = next(plan.exchange)
-    if response is not None:
-        initial = b" " + (encode(response) or b"=")
-        if len(command) + len(initial) + 2 <= AUTH_COMMAND_BYTES:
-            command += initial
+def authenticate(talk: Talk, mechanism: Mechanism, exchange: ClientExchange) -> Steps[Reply | None]:
+    """Log in by an exchange; the upstream's last reply, or None if it had to be broken off.
+
+    Raises UpstreamLost, BackendLost, Unproven.
+    """
+    response = yield from _speak(talk, exchange, None)
+    initial = None if response is None else encode(response) or b"="
+    reply = yield from begin(talk, mechanism, initial)
+    while reply.code == 334:  # noqa: PLR2004  RFC 4954 section 4
+        try:
+            response = yield from _speak(talk, exchange, decode(reply.lines[-1].strip()))
+        except BackendLost:
+            yield from cancel(talk)
+            raise
+        except Malformed:
             response = None
+        if response is None:
+            yield from cancel(talk)
+            return None
+        talk.tell(encode(response) + b"\r\n")
+        reply = yield from talk.reply(talk.waits.login)
+    if reply.code == 235:  # noqa: PLR2004
+        _conclude(exchange)
+    return reply
+
+
+def begin(talk: Talk, mechanism: Mechanism, initial: bytes | None) -> Steps[Reply]:
+    """AUTH and an initial response in base64, in one command if it is short enough. Raises UpstreamLost."""
+    command = b"AUTH " + mechanism.value.encode()
+    if initial is not None and len(command) + len(initial) + 3 <= AUTH_COMMAND_BYTES:
+        command, initial = command + b" " + initial, None
     talk.tell(command + b"\r\n")
     reply = yield from talk.reply(talk.waits.login)
-    while reply.code == 334:  # noqa: PLR2004  RFC 4954 section 4
-        if response is None:
-            response = _respond(plan, reply)
-        if response is None:
-            return (yield from _cancel(talk))
-        talk.tell(encode(response) + b"\r\n")
-        response = None
+    if initial is not None and reply.code == 334:  # noqa: PLR2004
+        talk.tell(initial + b"\r\n")
         reply = yield from talk.reply(talk.waits.login)
+    elif initial is not None and reply.code == 235:  # noqa: PLR2004
+        raise Unproven  # it accepted what it was not shown
     return reply
 
 
-def _cancel(talk: Talk) -> Steps[Reply]:
-    """End the exchange by "*" (RFC 4954 section 4). Raises UpstreamLost: who asks on might do so for ever."""
+def _speak(talk: Talk, exchange: ClientExchange, heard: object) -> Steps[bytes | None]:
+    """What the exchange says next, its questions answered on the way; None: nothing, and the server wants more."""
+    try:
+        said = exchange.send(heard)
+        while isinstance(said, Question):
+            said = exchange.send((yield from talk.ask(said)))
+    except StopIteration:
+        return None
+    return said
+
+
+def _conclude(exchange: ClientExchange) -> None:
+    """The server has accepted: is that all the exchange waited for? Raises Unproven."""
+    try:
+        exchange.send(None)
+    except StopIteration:
+        return
+    raise Unproven
+
+
+def cancel(talk: Talk) -> Steps[None]:
+    """End an exchange by "*" (RFC 4954 section 4). Raises UpstreamLost, also for what is no refusal."""
     talk.tell(b"*\r\n")
     reply = yield from talk.reply(talk.waits.login)
-    if reply.code == 334:  # noqa: PLR2004
+    if reply.code == 421 or reply.code < 400:  # noqa: PLR2004
         raise UpstreamLost(UpstreamFailure.GARBLED)
+
+
+def state_login(talk: Talk, login: bytes) -> Steps[Reply]:
+    """XCLIENT LOGIN, for an upstream that trusts our address: it then knows who the client is. Raises UpstreamLost."""
+    talk.tell(b"XCLIENT LOGIN=" + xtext(login) + b"\r\n")
+    reply = yield from talk.reply(talk.waits.login)
+    if reply.code == 220:  # noqa: PLR2004  and it has forgotten everything else
+        yield from hello_again(talk)
     return reply
-
-
-def _respond(plan: Plan, reply: Reply) -> bytes | None:
-    """The answer to a challenge; None: the server wants more than the mechanism has, so cancel."""
-    try:
-        return plan.exchange.send(decode(reply.lines[-1].strip()))
-    except (StopIteration, Malformed):
-        return None
 
 
 def leave(talk: Talk) -> Steps[None]:

@@ -7,9 +7,10 @@ performed. The actions are not frozen, since freezing triples the cost of making
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from gatepost.facts import Fact, Leg, UpstreamFailure
+from gatepost.sasl.questions import Question
 
 
 @final
@@ -55,18 +56,29 @@ class Drop:
 
 @final
 @dataclass(slots=True)
+class Expire:
+    """In so many seconds, tell the machine `expired`."""
+
+    seconds: float
+
+
+@final
+@dataclass(slots=True)
 class Record:
     fact: Fact
 
 
-Action = Send | Secure | Open | Close | Drop | Record
+Action = Send | Secure | Open | Close | Drop | Expire | Record
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A leg to wait for, and for how many seconds. `boundary`: between two commands, so a drain may end it."""
+    """What to wait for, and for how many seconds: news of a leg, or the answer to a question.
 
-    leg: Leg
+    `boundary`: between two commands, so the conversation may be ended there.
+    """
+
+    source: Leg | Question[Any]
     seconds: float
     boundary: bool = False
 
@@ -79,8 +91,12 @@ class ClientLate(Exception):
     """The client took longer than the wait allowed."""
 
 
-class Drained(Exception):
-    """gatepost is stopping, and the conversation stands between two commands."""
+class Parting(Exception):
+    """The conversation is to end, and stands between two commands. Why is in the talk's `parting`."""
+
+
+class BackendLost(Exception):
+    """A question got no answer."""
 
 
 class UpstreamLost(Exception):

@@ -17,7 +17,7 @@ Place = Sequence[str | int]
 
 def describe(annotation: object, metadata: Iterable[object] = ()) -> str:
     """Return the words for a value of this type, as a field annotates it."""
-    plain, marks = _unwrap(annotation, metadata)
+    plain, marks = unwrap(annotation, metadata)
     words = next((mark.words for mark in marks if isinstance(mark, Form)), None)
     if words is not None:
         return words
@@ -46,13 +46,13 @@ def _find(place: Place) -> tuple[object, list[object]]:
     for step in place:
         if isinstance(annotation, type) and issubclass(annotation, Section):
             field = annotation.model_fields[str(step)]
-            annotation, marks = _unwrap(field.annotation, field.metadata)
+            annotation, marks = unwrap(field.annotation, field.metadata)
         else:
-            annotation, marks = _unwrap(get_args(annotation)[0], ())
+            annotation, marks = unwrap(get_args(annotation)[0], ())
     return annotation, marks
 
 
-def _unwrap(annotation: object, metadata: Iterable[object]) -> tuple[object, list[object]]:
+def unwrap(annotation: object, metadata: Iterable[object]) -> tuple[object, list[object]]:
     """Return the type without Annotated and "or None", which TOML cannot say, and everything that marks it."""
     marks = list(metadata)
     if NoneType in get_args(annotation):

@@ -12,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from gatepost.settings.files import read_file
 from gatepost.settings.problems import Problem, quote
 
 _ENCRYPTED = re.compile(rb"BEGIN ENCRYPTED|4,ENCRYPTED")  # the PEM label (RFC 7468 section 11), the older Proc-Type
@@ -35,7 +36,7 @@ def check_pair(table: str, certificate: Path | None, key: Path | None) -> Iterat
 
 def check_authorities(key: str, path: Path) -> Iterator[Problem]:
     """Find what is wrong with a file of certificate authorities."""
-    content = _read(key, path)
+    content = read_file(key, path)
     if isinstance(content, Problem):
         yield content
         return
@@ -45,21 +46,8 @@ def check_authorities(key: str, path: Path) -> Iterator[Problem]:
         yield Problem(key, f"no certificates in {quote(str(path))}", "PEM certificates of authorities")
 
 
-def _read(key: str, path: Path) -> bytes | Problem:
-    shown = quote(str(path))
-    expected = "a file that can be read"
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe may never end
-            return Problem(key, f"{shown}, which is not a file", expected)
-        return path.read_bytes()
-    except OSError as error:
-        return Problem(key, f"{shown}, which cannot be read ({error.strerror or type(error).__name__})", expected)
-    except ValueError:  # NUL in a path
-        return Problem(key, f"{shown}, which no file can be called", expected)
-
-
 def _read_certificate(key: str, path: Path) -> x509.Certificate | Problem:
-    content = _read(key, path)
+    content = read_file(key, path)
     if isinstance(content, Problem):
         return content
     try:
@@ -69,7 +57,7 @@ def _read_certificate(key: str, path: Path) -> x509.Certificate | Problem:
 
 
 def _read_key(key: str, path: Path) -> PrivateKeyTypes | Problem:
-    content = _read(key, path)
+    content = read_file(key, path)
     if isinstance(content, Problem):
         return content
     if _ENCRYPTED.search(content):

@@ -14,15 +14,23 @@ from gatepost.settings.values import (
     Address,
     BindAddress,
     CertificateName,
+    Challenge,
     Count,
     File,
     Flag,
     HostName,
+    JwtAlgorithm,
     Label,
+    LoginName,
+    LoginPattern,
+    LoginTemplate,
     Network,
+    PemFile,
     Pin,
+    Sasl,
     Seconds,
     ServerAddress,
+    Url,
 )
 
 
@@ -65,6 +73,31 @@ class LoneNewlines(Enum):
     REFUSE = "refuse"
 
 
+class Represent(Enum):
+    """How a user who was proven to gatepost is represented to the upstream."""
+
+    SECRET = "secret"  # noqa: S105  by the user's own upstream secret, from the users file
+    SERVICE = "service"  # by a service account that may act as the user
+    XCLIENT = "xclient"  # by stating the login (XCLIENT LOGIN), where the upstream trusts gatepost's address
+    TOKEN = "token"  # noqa: S105  by a token that gatepost obtains for the user
+    CERTIFICATE = "certificate"  # by gatepost's own certificate and EXTERNAL, acting as the user
+
+
+class ClientIdentity(Enum):
+    """What of a client's certificate is the login that EXTERNAL proves."""
+
+    EMAIL = "email"  # the only rfc822Name of its subjectAltName
+    DNS = "dns"  # the only dNSName of its subjectAltName
+    COMMON_NAME = "common_name"  # the only CN of its subject
+
+
+class Grant(Enum):
+    """How gatepost obtains a token (RFC 6749)."""
+
+    CLIENT_CREDENTIALS = "client_credentials"  # section 4.4: as the application, for any user
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105  section 6: by each user's refresh token, from the users file
+
+
 class LogFormat(Enum):
     """How a log event is written."""
 
@@ -88,6 +121,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LoginSettings(Section):
+    """`[[upstream.logins]]`: one login that is called something else at the upstream."""
+
+    client: LoginName
+    """As the client gives it."""
+    upstream: LoginName
+    """As the upstream knows it."""
+
+
 class UpstreamSettings(Section):
     """`[upstream]`: the server behind."""
 
@@ -95,7 +137,7 @@ class UpstreamSettings(Section):
     """Where it listens: "host:port" or "[v6]:port"."""
     tls: UpstreamTls
     """starttls: demanded (RFC 3207). implicit: from the first byte (RFC 8314). opportunistic: proves nothing."""
-    ca: File | None = None
+    ca: PemFile | None = None
     """PEM file of the authorities to trust; without it the system's are, unless `pins` are set."""
     server_name: CertificateName = ""
     """The name its certificate must carry; without it, the host of `address`."""
@@ -107,28 +149,48 @@ class UpstreamSettings(Section):
     """The network up to it is as good as TLS, so passwords may cross it in the clear. Loopback always is."""
     probe_seconds: Seconds = Field(default=30.0, ge=1, le=3600)
     """How often its EHLO is asked for, for readiness and for what clients are offered."""
+    certificate: PemFile | None = None
+    """PEM file: gatepost's own certificate, for an upstream that asks for one; then its intermediates."""
+    key: PemFile | None = None
+    """PEM file of its private key, without a passphrase."""
+    mechanisms: tuple[Sasl, ...] | None = Field(default=None, min_length=1)
+    """Those that gatepost may use toward it; without it, all. Of those that it offers, the strongest is used."""
+    relay: tuple[Challenge, ...] = ()
+    """Challenge mechanisms that pass between client and upstream as they are, when it offers them."""
+    represent: Represent | None = None
+    """How a user is represented who proved to gatepost itself who it is; see docs/mechanisms.md."""
+    service_user: LoginName | None = None
+    """The login of the service account, for `represent = "service"`."""
+    service_password_file: File | None = None
+    """A file that holds its password, and nothing else."""
+    login_template: LoginTemplate = "{login}"
+    """What a client's login is called at the upstream: a text with {login}, {local} and {domain}."""
+    logins: tuple[LoginSettings, ...] = ()
+    """Logins that are called something else than the template says."""
 
 
 class CertificateSettings(Section):
     """`[[tls.certificates]]`: one more certificate, chosen by the name that the client asks for (SNI)."""
 
-    certificate: File
+    certificate: PemFile
     """PEM file: the certificate, then its intermediates."""
-    key: File
+    key: PemFile
     """PEM file of its private key, without a passphrase."""
 
 
 class TlsSettings(Section):
     """`[tls]`: what clients see."""
 
-    certificate: File
+    certificate: PemFile
     """PEM file: the certificate, then its intermediates."""
-    key: File
+    key: PemFile
     """PEM file of its private key, without a passphrase."""
     certificates: tuple[CertificateSettings, ...] = ()
     """More certificates, for other names."""
-    client_ca: File | None = None
+    client_ca: PemFile | None = None
     """PEM file of authorities: clients are then asked for a certificate, and may leave it out."""
+    client_identity: ClientIdentity = ClientIdentity.EMAIL
+    """What of a client's certificate is its login, for EXTERNAL. A certificate with none or several proves nothing."""
     watch_seconds: Seconds = Field(default=5.0, ge=0.1, le=3600)
     """How often the files are looked at for a change. A bad set of files keeps the last good one in use."""
 
@@ -146,6 +208,80 @@ class ListenerSettings(Section):
     """required: mail only after AUTH. optional: mail without AUTH too (port 25). off: AUTH is not offered."""
     profile: TlsProfile = TlsProfile.INTERMEDIATE
     """modern: TLS 1.3. intermediate: TLS 1.2 and up. old: TLS 1.0 and up, for clients that cannot be updated."""
+    mechanisms: tuple[Sasl, ...] | None = Field(default=None, min_length=1)
+    """Those that clients may use; without it, all, CRAM-MD5 only if relayed. EHLO offers those that lead somewhere."""
+
+
+class PolicySettings(Section):
+    """`[[policies]]`: what some clients or users must use at least. Of several that fit, the strongest counts."""
+
+    minimum: Sasl
+    """Weaker ones are refused. In order: LOGIN and PLAIN, CRAM-MD5, SCRAM-SHA-1, SCRAM-SHA-256, tokens, EXTERNAL."""
+    listeners: tuple[Label, ...] = ()
+    """The listeners it is for; without it, all."""
+    networks: tuple[Network, ...] = ()
+    """The client addresses it is for; without it, all."""
+    users: tuple[LoginPattern, ...] = ()
+    """The logins it is for: "bob@example.com" or "*@example.com"; without it, all."""
+
+
+class UsersSettings(Section):
+    """`[users]`: the users that gatepost itself can tell, by a file that `gatepost user` edits."""
+
+    file: File
+    """A TOML or JSON file, of mode 0600, or 0640 for a group. It is watched for a change as certificates are."""
+    verify_passwords: Flag = False
+    """PLAIN and LOGIN are checked here, and the user is represented as `upstream.represent` says."""
+    learn: Flag = False
+    """A good login by PLAIN or LOGIN adds to the file what SCRAM needs. Until then SCRAM is answered with 432."""
+    verifications: Count = Field(default=2, ge=1, le=64)
+    """Passwords hashed at once, each in a thread; others wait."""
+
+
+class TokenSettings(Section):
+    """`[tokens]`: tokens of clients are checked here. Without this table they are passed on to the upstream."""
+
+    jwks_url: Url | None = None
+    """Where the provider publishes its keys. Tokens are JWTs then, and are checked without asking the provider."""
+    jwks_file: File | None = None
+    """The same from a file, in JSON."""
+    introspection_url: Url | None = None
+    """Where the provider is asked about each token (RFC 7662)."""
+    issuer: str = ""
+    """What `iss` must be. Must be set with `jwks_url` or `jwks_file`."""
+    audience: str = ""
+    """What `aud` must contain. Must be set with `jwks_url` or `jwks_file`."""
+    algorithms: tuple[JwtAlgorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
+    """Signatures that are accepted."""
+    scope: str = ""
+    """A word that `scope` (or `scp`) must contain; clients with a bad token are told it."""
+    user_claim: str = Field(default="email", min_length=1)
+    """The claim that holds the login."""
+    client_id: str = ""
+    """Who gatepost is to the provider, for introspection."""
+    client_secret_file: File | None = None
+    """A file that holds the secret for it, and nothing else."""
+    ca: PemFile | None = None
+    """PEM file of the authorities to trust for these URLs; without it the system's are."""
+    end_conversations: Flag = True
+    """A conversation ends, between two commands, when the token that opened it expires."""
+
+
+class OauthSettings(Section):
+    """`[oauth]`: how gatepost obtains tokens for the upstream, for `represent = "token"`."""
+
+    token_url: Url
+    """The provider's token endpoint."""
+    grant: Grant
+    """client_credentials: as the application, for any user. refresh_token: by each user's own, from the users file."""
+    client_id: str = Field(min_length=1)
+    """Who gatepost is to the provider."""
+    client_secret_file: File | None = None
+    """A file that holds the secret for it, and nothing else."""
+    scope: str = ""
+    """What is asked for."""
+    ca: PemFile | None = None
+    """PEM file of the authorities to trust for this URL; without it the system's are."""
 
 
 class SmtpSettings(Section):
@@ -195,6 +331,8 @@ class TimeoutSettings(Section):
     """For each further reply of the upstream."""
     upstream_accept: Seconds = Field(default=600.0, ge=0.1)
     """For the upstream's reply to the end of a message."""
+    backend: Seconds = Field(default=15.0, ge=0.1, le=300)
+    """For the users file, hashing, and the identity provider, each time one of them is asked."""
     drain: Seconds = Field(default=30.0, ge=0)
     """For conversations under way when gatepost is told to stop."""
 
@@ -221,6 +359,10 @@ class Settings(Section):
     upstream: UpstreamSettings
     tls: TlsSettings
     listeners: tuple[ListenerSettings, ...] = Field(min_length=1)
+    policies: tuple[PolicySettings, ...] = ()
+    users: UsersSettings | None = None
+    tokens: TokenSettings | None = None
+    oauth: OauthSettings | None = None
     smtp: SmtpSettings = SmtpSettings()
     limits: LimitSettings = LimitSettings()
     timeouts: TimeoutSettings = TimeoutSettings()

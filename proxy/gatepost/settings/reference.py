@@ -16,7 +16,7 @@ from typing import get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from gatepost.settings.forms import describe
+from gatepost.settings.forms import describe, unwrap
 from gatepost.settings.models import Section, Settings
 
 _INTRODUCTION = """# Settings
@@ -25,7 +25,8 @@ _INTRODUCTION = """# Settings
 
 One TOML file holds everything that can be set. gatepost never writes to it. `gatepost check --config FILE` reports
 every mistake in it at once and exits with code 78; of a good file it says what it will do. An unknown key is a mistake.
-Paths are relative to the file. Every default is the safe choice.
+Paths are relative to the file. Every default is the safe choice. A file must have `[upstream]`, `[tls]` and
+`[[listeners]]`; in another table, "must be set" holds where that table is.
 `deploy/gatepost.toml` is an example to start from.
 """
 
@@ -38,7 +39,7 @@ def render() -> str:
 def _tables(model: type[Section]) -> Iterator[type[Section]]:
     """Yield the models of all tables below this one, in the order of their keys."""
     for field in model.model_fields.values():
-        annotation: object = field.annotation
+        annotation, _ = unwrap(field.annotation, field.metadata)
         if get_origin(annotation) is tuple:
             annotation = get_args(annotation)[0]
         if isinstance(annotation, type) and issubclass(annotation, Section):
@@ -52,7 +53,7 @@ def _render_table(model: type[Section]) -> str:
     rows = []
     for name, field in model.model_fields.items():
         words = describe(field.annotation, field.metadata)
-        if words != "a list of tables":  # those have a section of their own
+        if words not in ("a table", "a list of tables"):  # those have a section of their own
             rows.append(f"| `{name}` | {_cell(words)} | {_default(field)} | {_cell(sentences[name])} |")
     head = ["| Key | Takes | Default | Meaning |", "|---|---|---|---|"]
     return f"## {title}\n\n{purpose[:1].upper()}{purpose[1:]}\n\n" + "\n".join(head + rows) + "\n"

@@ -16,6 +16,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, PlainValidator, Strict, ValidationInfo
 
+from gatepost.facts import Mechanism
+
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?", re.ASCII)
 _LOOKS_LIKE_IPV4 = re.compile(r"[0-9.]+", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -123,8 +125,64 @@ def _parse_network(value: object) -> IPv4Network | IPv6Network:
         raise ValueError(_NETWORK.words) from None
 
 
+# SASL mechanisms by what an attacker gains who reads, or meets at the other end, what they send: all of a password, a
+# hash to guess from, the same with salt and many rounds, a token that ends, nothing. `[[policies]]` go by this order.
+STRENGTH: dict[Mechanism, int] = {
+    Mechanism.PLAIN: 0,
+    Mechanism.LOGIN: 0,
+    Mechanism.CRAM_MD5: 1,
+    Mechanism.SCRAM_SHA_1: 2,
+    Mechanism.SCRAM_SHA_256: 3,
+    Mechanism.XOAUTH2: 4,
+    Mechanism.OAUTHBEARER: 4,
+    Mechanism.EXTERNAL: 5,
+}
+_SASL = tuple(STRENGTH)
+_CHALLENGE = (Mechanism.CRAM_MD5, Mechanism.SCRAM_SHA_1, Mechanism.SCRAM_SHA_256)
+_HTTPS = re.compile(r"https://([^/?]+)([/?][!-\"$-~]*)?", re.ASCII)
+_ENDS_WITH_PORT = re.compile(r":[0-9]*\Z", re.ASCII)
+_PLACES = re.compile(r"\{(login|local|domain)\}", re.ASCII)
+
+
+def _one_of(members: tuple[Mechanism, ...]) -> tuple[PlainValidator, Form]:
+    """A SASL mechanism by its registered name, in any case."""
+    *others, last = (f'"{member.value}"' for member in members)
+    form = Form(f"{', '.join(others)} or {last}")
+    by_name = {member.value: member for member in members}
+
+    def read(value: object) -> Mechanism:
+        if isinstance(value, Mechanism):
+            return value
+        if not isinstance(value, str) or value.upper() not in by_name:
+            raise ValueError(form.words)
+        return by_name[value.upper()]
+
+    return PlainValidator(read), form
+
+
+def _check_template(template: str) -> str:
+    rest = _PLACES.sub("", template)
+    if rest == template or "{" in rest or "}" in rest:
+        raise ValueError(_TEMPLATE.words)
+    return template
+
+
+def _check_url(url: str) -> str:
+    """No "user:password@": a settings file is no place for secrets. No fragment: none is ever sent."""
+    parts = _HTTPS.fullmatch(url)
+    if parts is None:
+        raise ValueError(_URL.words)
+    try:
+        _require_port(parse_address(parts[1] if _ENDS_WITH_PORT.search(parts[1]) else f"{parts[1]}:443"))
+    except ValueError:
+        raise ValueError(_URL.words) from None
+    return url
+
+
+_TEMPLATE = Form('a text with "{login}", "{local}" or "{domain}" in it, and no other braces')
 _ADDRESS = Form('"host:port" or "[IPv6]:port"')
 _PIN = Form('"sha256/" and 44 characters of base64')
+_URL = Form('a URL that begins with "https://" and a host, without a user name or a password')
 _NETWORK = Form('a network without host bits, like "192.0.2.0/24" or "2001:db8::/32"')
 
 Flag = Annotated[bool, Strict()]
@@ -132,7 +190,8 @@ Count = Annotated[int, Strict()]
 Seconds = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 BindAddress = Annotated[Address, PlainValidator(parse_address), _ADDRESS]  # port 0: the system chooses one
 ServerAddress = Annotated[Address, PlainValidator(parse_address), AfterValidator(_require_port), _ADDRESS]
-File = Annotated[Path, AfterValidator(_make_absolute), Form("the path of a PEM file")]
+File = Annotated[Path, AfterValidator(_make_absolute), Form("the path of a file")]
+PemFile = Annotated[Path, AfterValidator(_make_absolute), Form("the path of a PEM file")]
 Pin = Annotated[str, AfterValidator(_check_pin), _PIN]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_parse_network), _NETWORK]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,253}$"), Form("a host name")]
@@ -144,3 +203,16 @@ Label = Annotated[
     Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$"),
     Form('a lower-case letter, then at most 31 lower-case letters, digits, "-" or "_"'),
 ]
+Sasl = Annotated[Mechanism, *_one_of(_SASL)]
+Challenge = Annotated[Mechanism, *_one_of(_CHALLENGE)]
+JwtAlgorithm = Annotated[
+    str,
+    Field(pattern=r"^(RS|PS|ES)(256|384|512)$|^EdDSA$"),
+    Form("the name of a signature with a public key, like RS256, PS256, ES256 or EdDSA"),
+]
+LoginName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,255}$"), Form("a login of 1 to 255 characters")]
+LoginPattern = Annotated[
+    str, Field(pattern=r"^(\*@)?[^\x00-\x1f\x7f*]{1,255}$"), Form('a login, or "*@" and a domain for all of its logins')
+]
+LoginTemplate = Annotated[str, AfterValidator(_check_template), _TEMPLATE]
+Url = Annotated[str, AfterValidator(_check_url), _URL]

@@ -54,7 +54,8 @@ MAIL_PARAMETERS = {
 RCPT_PARAMETERS = {b"NOTIFY": b"DSN", b"ORCPT": b"DSN"}
 PARAMETERS = {Verb.MAIL: MAIL_PARAMETERS, Verb.RCPT: RCPT_PARAMETERS}
 
-_MECHANISMS = {mechanism.value.encode(): mechanism for mechanism in Mechanism if mechanism is not Mechanism.OTHER}
+_NOT_SASL = (Mechanism.OTHER, Mechanism.XCLIENT)
+_MECHANISMS = {mechanism.value.encode(): mechanism for mechanism in Mechanism if mechanism not in _NOT_SASL}
 
 
 def mechanism_named(name: bytes) -> Mechanism:
@@ -66,11 +67,13 @@ def mechanism_named(name: bytes) -> Mechanism:
 class Capabilities:
     """One server's EHLO: keyword (upper case) -> parameters as they stood behind it.
 
-    `mechanisms` is what it takes in AUTH, also in the old form "AUTH=LOGIN", without those we do not know.
+    `mechanisms` is what it takes in AUTH, also in the old form "AUTH=LOGIN", without those we do not know; and XCLIENT,
+    if it takes a login by that. `binds`: some of its mechanisms can be bound to a TLS channel (RFC 5802 section 6).
     """
 
     keywords: dict[bytes, bytes] = field(default_factory=dict)
     mechanisms: frozenset[Mechanism] = frozenset()
+    binds: bool = False
 
     def __contains__(self, keyword: bytes) -> bool:
         return keyword in self.keywords
@@ -88,5 +91,8 @@ def read(lines: tuple[bytes, ...]) -> Capabilities:
         if keyword == b"AUTH" and keyword in keywords:
             parameters = keywords[keyword] + b" " + parameters
         keywords[keyword] = parameters.strip()
-    mechanisms = frozenset(map(mechanism_named, keywords.get(b"AUTH", b"").upper().split()))
-    return Capabilities(keywords, mechanisms - {Mechanism.OTHER})
+    names = keywords.get(b"AUTH", b"").upper().split()
+    mechanisms = set(map(mechanism_named, names)) - {Mechanism.OTHER}
+    if b"LOGIN" in keywords.get(b"XCLIENT", b"").upper().split():
+        mechanisms.add(Mechanism.XCLIENT)
+    return Capabilities(keywords, frozenset(mechanisms), any(name.endswith(b"-PLUS") for name in names))

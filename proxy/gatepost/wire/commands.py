@@ -163,3 +163,13 @@ def auth(command: Command) -> tuple[bytes, bytes | None]:
     if not 1 <= len(words) <= 2:  # noqa: PLR2004  RFC 4954 section 4
         raise SyntaxFault
     return words[0].upper(), words[1] if len(words) > 1 else None
+
+
+# --- XCLIENT ---------------------------------------------------------------------------------------------------------
+
+_NOT_XTEXT = re.compile(rb"[^!-*,-<>-~]")
+
+
+def xtext(value: bytes) -> bytes:
+    """A value of an XCLIENT attribute (RFC 3461 section 4): "+" and two hexadecimal digits for what may not stand."""
+    return _NOT_XTEXT.sub(lambda found: b"+%02X" % found[0][0], value)

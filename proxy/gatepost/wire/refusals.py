@@ -82,8 +82,8 @@ _AUTH = {
     R.AUTH_CANCELLED: A(b"501 5.7.0 Authentication aborted", 'the client sent "*"', "RFC 4954 section 4"),
     R.AUTH_UNAVAILABLE: A(
         b"454 4.7.0 Temporary authentication failure",
-        "whatever is not the client's fault: the upstream is away or slow, or answers other than 235, 535 or 525, or "
-        "there is no way to log in to it",
+        "whatever is not the client's fault: the upstream, the users file or the identity provider is away or slow, "
+        "the upstream answers other than 235, 535 or 525 or cannot prove itself, or there is no way to log in to it",
         "RFC 4954 section 6",
     ),
     R.AUTH_LINE_TOO_LONG: A(
@@ -93,7 +93,17 @@ _AUTH = {
     ),
     R.MECHANISM_UNKNOWN: A(
         b"504 5.5.4 Unrecognized authentication type",
-        "AUTH with a mechanism that gatepost does not speak",
+        "AUTH with a mechanism that gatepost does not speak, or that is switched off; EXTERNAL without a certificate",
+        "RFC 4954 section 4",
+    ),
+    R.MECHANISM_WEAK: A(
+        b"534 5.7.9 Authentication mechanism is too weak",
+        "a mechanism below the minimum that `[[policies]]` has for this address or this user",
+        "RFC 4954 section 6",
+    ),
+    R.INITIAL_RESPONSE: A(
+        b"501 5.7.0 This mechanism takes no initial response",
+        "AUTH CRAM-MD5 with an initial response",
         "RFC 4954 section 4",
     ),
     R.CANNOT_DECODE: A(
@@ -103,13 +113,23 @@ _AUTH = {
     ),
     R.CREDENTIALS_INVALID: A(
         b"535 5.7.8 Authentication credentials invalid",
-        "the upstream answered 535",
+        "the upstream answered 535, or what gatepost checks itself is wrong: the same for a user that does not exist",
         "RFC 4954 section 6",
     ),
     R.ACCOUNT_DISABLED: A(
         b"525 5.7.13 User account disabled",
         "the upstream answered 525; only then, since it tells that the account exists",
         "RFC 5248",
+    ),
+    R.PASSWORD_TRANSITION: A(
+        b"432 4.7.12 A password transition is needed",
+        "SCRAM failed for any reason and any user while `users.learn` is on: PLAIN or LOGIN may help",
+        "RFC 4954 section 6",
+    ),
+    R.TOKEN_EXPIRED: A(
+        b"421 4.7.0 Authorization expired, closing connection",
+        "the token that opened the conversation has expired, at the next boundary between commands",
+        "RFC 5321 section 3.8 lets 421 answer any command; the reason is gatepost's own",
     ),
     R.TOO_MANY_FAILURES: A(
         b"421 4.7.0 Too many failed logins, closing connection",

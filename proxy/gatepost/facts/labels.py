@@ -1,12 +1,7 @@
-"""What happened: the closed vocabulary that the core emits and `observe/` turns into metrics and log events.
-
-Every enum here becomes a metric label, so each is closed: nothing that a peer sends is ever a label. Facts are past
-tense and carry values, not sentences. This module imports nothing of gatepost and does nothing.
-"""
+"""The closed sets of what can happen. Each becomes a metric label, so nothing that a peer sends is ever in one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -41,6 +36,7 @@ class Mechanism(Label):
     XOAUTH2 = "XOAUTH2"
     OAUTHBEARER = "OAUTHBEARER"
     EXTERNAL = "EXTERNAL"
+    XCLIENT = "XCLIENT"  # no SASL: the login is stated to an upstream that takes gatepost's word; never a client's
     OTHER = "other"
 
 
@@ -48,15 +44,19 @@ class AuthResult(Label):
     """How an authentication attempt ended."""
 
     ACCEPTED = "accepted"
-    REJECTED = "rejected"  # the upstream said that the credentials are wrong
+    REJECTED = "rejected"  # the upstream, the users file or the token's check said that the credentials are wrong
+    TRANSITION = "transition"  # the same, and a login by PLAIN or LOGIN might cure it
+    WEAK = "weak"  # the mechanism is weaker than the policy for this user allows
     CLEAR_REFUSED = "clear_refused"  # AUTH on a clear channel
     MECHANISM_REFUSED = "mechanism_refused"  # unknown, or not offered here
     MALFORMED = "malformed"  # base64 or the mechanism's own form
-    CANCELLED = "cancelled"  # the client sent "*"
+    CANCELLED = "cancelled"  # the client sent "*", or only asked what a token must be for
     ABANDONED = "abandoned"  # the client left in the exchange, or was too slow
     IMPOSSIBLE = "impossible"  # no plan leads from this evidence to the upstream
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"  # unreachable, slow, garbled, or a 4yz answer
     UPSTREAM_REFUSED = "upstream_refused"  # the upstream refused the mechanism or the command, not the credentials
+    UPSTREAM_UNPROVEN = "upstream_unproven"  # it accepted, and could not show that it knows the secret itself (SCRAM)
+    BACKEND_UNAVAILABLE = "backend_unavailable"  # the users file or the identity provider gave no answer
 
 
 class HandshakeFailure(Label):
@@ -85,6 +85,7 @@ class UpstreamFailure(Label):
     TLS_MISSING = "tls_missing"  # settings demand STARTTLS and it offers none
     TLS_FAILED = "tls_failed"
     GARBLED = "garbled"  # not SMTP, or a reply over the limit
+    UNPROVEN = "unproven"  # it accepted a login, and could not show that it knows the secret itself (SCRAM)
 
 
 class Violation(Label):
@@ -128,6 +129,7 @@ class Ending(Label):
     HANDSHAKE_FAILED = "handshake_failed"
     REFUSED = "refused"  # closed by a limit, a violation or too many errors
     UPSTREAM_LOST = "upstream_lost"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105  the authorization that it was opened with ran out
     DRAINED = "drained"
     CUT_OFF = "cut_off"  # not done when the time to drain was over
     CRASHED = "crashed"
@@ -150,8 +152,12 @@ class Refusal(Label):
     AUTH_UNAVAILABLE = "auth_unavailable"
     AUTH_LINE_TOO_LONG = "auth_line_too_long"
     MECHANISM_UNKNOWN = "mechanism_unknown"
+    MECHANISM_WEAK = "mechanism_weak"
+    INITIAL_RESPONSE = "initial_response"
     CANNOT_DECODE = "cannot_decode"
     CREDENTIALS_INVALID = "credentials_invalid"
+    PASSWORD_TRANSITION = "password_transition"  # noqa: S105  no password but the name of a reply
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105  as above
     ACCOUNT_DISABLED = "account_disabled"
     TOO_MANY_FAILURES = "too_many_failures"
     HELLO_FIRST = "hello_first"
@@ -186,210 +192,24 @@ class Refusal(Label):
     INTERNAL_FAULT = "internal_fault"
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """What a handshake agreed on. `version` is one of TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; `verified` speaks of the peer."""
-
-    version: str
-    cipher: str
-    resumed: bool = False
-    verified: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end of a leg."""
-
-    address: str
-    port: int
-    loopback: bool
-
-
-# --- facts -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeDone:
-    leg: Leg
-    tls: Tls
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeFailed:
-    leg: Leg
-    reason: HandshakeFailure
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamConnected:
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamFailed:
-    reason: UpstreamFailure
-
-
-@dataclass(frozen=True, slots=True)
-class AuthBegan:
-    mechanism: Mechanism
-
-
-@dataclass(frozen=True, slots=True)
-class AuthEnded:
-    """One authentication attempt ended. `user` is for logs only and empty whenever the channel was clear."""
-
-    mechanism: Mechanism
-    channel: Channel
-    result: AuthResult
-    user: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialsExposed:
-    """A client sent a credential over a clear channel, as an initial response; nobody looked at it."""
-
-    mechanism: Mechanism
-
-
-@dataclass(frozen=True, slots=True)
-class AuthRewritten:
-    """What a client proved by one mechanism was presented to the upstream by another (or the same)."""
-
-    client_mechanism: Mechanism
-    upstream_mechanism: Mechanism
-    result: AuthResult
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    refusal: Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class Violated:
-    violation: Violation
-
-
-@dataclass(frozen=True, slots=True)
-class LimitHit:
-    limit: Limit
-
-
-@dataclass(frozen=True, slots=True)
-class MessageEnded:
-    result: MessageResult
-    body_bytes: int
-    recipients: int
-
-
-@dataclass(frozen=True, slots=True)
-class Crashed:
-    """A bug of ours ended a conversation. `frames` are "file:line function": messages and values may be secret."""
-
-    error: str
-    frames: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Summary:
-    """Everything known about one conversation, filled in as it goes; for its one canonical log event."""
-
-    channel: Channel = Channel.CLEAR
-    tls: Tls | None = None
-    hello: str = ""  # the client's EHLO name, cleaned of control characters
-    mechanism: Mechanism | None = None  # of the login that was accepted
-    upstream_mechanism: Mechanism | None = None
-    user: str = ""
-    upstream_tls: Tls | None = None
-    upstream_failure: UpstreamFailure | None = None
-    auth_failures: int = 0
-    exposed: bool = False
-    commands: int = 0
-    messages_accepted: int = 0
-    messages_refused: int = 0
-    recipients: int = 0
-    body_bytes: int = 0
-    last_refusal: Refusal | None = None
-    violations: set[Violation] = field(default_factory=set)
-    ending: Ending = Ending.CUT_OFF
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationEnded:
-    summary: Summary
-
-
-Fact = (
-    HandshakeDone
-    | HandshakeFailed
-    | UpstreamConnected
-    | UpstreamFailed
-    | AuthBegan
-    | AuthEnded
-    | CredentialsExposed
-    | AuthRewritten
-    | Refused
-    | Violated
-    | LimitHit
-    | MessageEnded
-    | Crashed
-    | ConversationEnded
-)
-
-
-# --- facts that belong to no conversation ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamProbed:
-    """The periodic probe asked the upstream for its EHLO; `failure` is None when it answered well."""
-
-    failure: UpstreamFailure | None
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateLoaded:
-    """A certificate is in use. `file` is its path, `name` the first name it carries: both are the operator's."""
-
-    file: str
-    name: str
-    not_after: float  # seconds since the epoch
-
-
-@dataclass(frozen=True, slots=True)
-class CertificatesRefused:
-    """A changed set of certificate files could not be used; the last good one stays."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionRefused:
-    """A connection was turned away before it became a conversation."""
-
-    listener: str
-    limit: Limit
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    listeners: tuple[str, ...]  # "submission 127.0.0.1:5587"
-    conversations: int  # at once, as far as the file descriptors reach
-
-
-@dataclass(frozen=True, slots=True)
-class DrainBegan:
-    conversations: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    cut_off: int  # conversations that did not end in time
-
-
-ProcessFact = (
-    UpstreamProbed | CertificateLoaded | CertificatesRefused | ConnectionRefused | Started | DrainBegan | Stopped
-)
+class Backend(Label):
+    """Who answers what the core may not answer itself."""
+
+    USERS = "users"  # the users file: verifiers, secrets
+    PASSWORDS = "passwords"
+    DERIVATION = "derivation"  # hashing a password for SCRAM toward the upstream
+    KEYS = "keys"  # fetching the keys that tokens are signed with
+    INTROSPECTION = "introspection"  # asking the provider about a token (RFC 7662)
+    TOKENS = "tokens"  # obtaining a token for the upstream (RFC 6749)
+
+
+class BackendResult(Label):
+    """How a backend answered; what the answer was is not said here."""
+
+    ANSWERED = "answered"
+    CACHED = "cached"  # from memory, nobody was asked
+    REFUSED = "refused"  # the provider refuses gatepost itself
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    GARBLED = "garbled"  # an answer that makes no sense
+    BUSY = "busy"  # too many were waiting already

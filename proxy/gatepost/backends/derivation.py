@@ -1,0 +1,60 @@
+"""SCRAM's SaltedPassword for the upstream leg: slow on purpose, so done in a thread, and remembered.
+
+One user's password meets one salt and iteration count at an upstream, login after login. What is remembered is as good
+as the password at that upstream, and lives in memory only. The key of an entry is a keyed hash: whoever sees the keys
+cannot try passwords on them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections import OrderedDict
+
+import trio
+
+from gatepost.backends.asking import Meter, NoAnswer, Record
+from gatepost.facts import Backend, BackendResult
+from gatepost.sasl.questions import DeriveKey
+from gatepost.sasl.scram import salted_password
+from gatepost.sasl.secret import Secret
+
+REMEMBERED = 10_000  # about 3 MB
+AT_ONCE = 2
+WAITING = 64  # at 4096 iterations two threads do this many in a tenth of a second
+
+
+class Derivation:
+    """Answers DeriveKey."""
+
+    def __init__(self, record: Record) -> None:
+        self._meter = Meter(Backend.DERIVATION, record)
+        self._threads = trio.CapacityLimiter(AT_ONCE)
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, Secret] = OrderedDict()
+
+    async def derive(self, question: DeriveKey) -> Secret:
+        """Raises NoAnswer."""
+        key = self._entry(question)
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+            self._meter.cached()
+            return known
+        with self._meter.asking():
+            if self._threads.statistics().tasks_waiting >= WAITING:
+                raise NoAnswer(BackendResult.BUSY)
+            made = await trio.to_thread.run_sync(_derive, question, limiter=self._threads)
+        self._known[key] = made
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return made
+
+    def _entry(self, question: DeriveKey) -> bytes:
+        salt = question.salt
+        parts = b"%b %d %d " % (question.hash.value.encode(), question.iterations, len(salt))
+        return hmac.digest(self._key, parts + salt + question.secret.reveal(), "sha256")
+
+
+def _derive(question: DeriveKey) -> Secret:
+    return salted_password(question.hash, question.secret, question.salt, question.iterations)

@@ -1,0 +1,214 @@
+"""The keys that a provider signs tokens with: JSON Web Key Sets (RFC 7517), fetched or from a file.
+
+Fetched keys are renewed every hour whether or not anyone logs in, so a login waits for the provider only when its token
+names a key that is not known. That is how a rotation is followed within one login. As anyone can name unknown keys,
+the provider is asked at most every 30 seconds, for all conversations together. While it does not answer, the last good
+keys stay in use for a day: so long a key may be believed that was withdrawn in the meantime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jwt
+import trio
+
+from gatepost.backends.asking import Meter, NoAnswer
+from gatepost.backends.flight import Flights
+from gatepost.backends.web import ANSWER_BYTES, Endpoint, parse_object
+from gatepost.facts import BackendResult
+
+RENEW_SECONDS = 3600.0
+KEEP_SECONDS = 24 * 3600.0
+ASK_SECONDS = 30.0  # between two askings because of keys that are not known
+RETRY_SECONDS = 5.0  # the same after an asking without an answer
+KEYS = 100  # in a set; more are no set of a provider that rotates now and then
+RSA_BITS = range(2048, 16384 + 1)  # RFC 7518 section 3.3; OpenSSL's own limit
+
+_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_FITTING: Mapping[tuple[str, str], tuple[str, ...]] = {  # RFC 7518 section 3.1, RFC 8037 section 3.1
+    ("RSA", ""): _RSA,
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("OKP", "Ed25519"): ("EdDSA",),
+    ("OKP", "Ed448"): ("EdDSA",),
+}
+_PUBLIC = ("kty", "crv", "n", "e", "x", "y")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key, and one algorithm that it may be used with."""
+
+    id: str | None
+    algorithm: str
+    key: jwt.PyJWK
+
+
+class Keys(Protocol):
+    """Where keys come from."""
+
+    async def find(self, key_id: str | None, algorithm: str) -> Key | None:
+        """The key that a token names; None: there is none for this algorithm. Raises NoAnswer."""
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_keys(document: Mapping[str, Any], algorithms: Sequence[str]) -> list[Key]:
+    """Those keys of a set that can verify signatures by these algorithms. Raises NoAnswer.
+
+    RFC 7517 section 5: keys that are not understood are passed over. A set without any key of use is no answer, so that
+    it does not take the place of a good one.
+    """
+    entries = document.get("keys")
+    if not isinstance(entries, list) or len(entries) > KEYS:
+        raise NoAnswer(BackendResult.GARBLED)
+    keys = [key for entry in entries if isinstance(entry, dict) for key in _read_key(entry, algorithms)]
+    if not keys:
+        raise NoAnswer(BackendResult.GARBLED)
+    return keys
+
+
+def _read_key(entry: Mapping[str, Any], algorithms: Sequence[str]) -> list[Key]:
+    if not _for_signatures(entry):
+        return []
+    public = {name: entry[name] for name in _PUBLIC if name in entry}
+    if not all(isinstance(value, str) for value in public.values()):
+        return []
+    fitting = _FITTING.get((public.get("kty", ""), public.get("crv", "")), ())
+    only = entry.get("alg")
+    chosen = [name for name in algorithms if name in fitting and only in (None, name)]
+    return [Key(entry.get("kid"), name, key) for name in chosen if (key := _build(public, name)) is not None]
+
+
+def _for_signatures(entry: Mapping[str, Any]) -> bool:
+    """RFC 7517 sections 4.2 and 4.3: a key may say what it is for."""
+    operations = entry.get("key_ops")
+    return entry.get("use") in (None, "sig") and (
+        operations is None or (isinstance(operations, list) and "verify" in operations)
+    )
+
+
+def _build(public: dict[str, Any], algorithm: str) -> jwt.PyJWK | None:
+    try:
+        key = jwt.PyJWK(public, algorithm)
+        key.Algorithm.prepare_key(key.key)
+    except Exception:  # noqa: BLE001  cryptography has errors of its own for odd keys
+        return None
+    good = public["kty"] != "RSA" or key.key.key_size in RSA_BITS
+    return key if good else None
+
+
+def choose(keys: Sequence[Key], key_id: str | None, algorithm: str) -> Key | None:
+    """The only one that fits. A token that names no key fits each; two keys of one name differ in algorithm."""
+    fitting = [key for key in keys if key.algorithm == algorithm and key_id in (None, key.id)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+# --- where they come from --------------------------------------------------------------------------------------------
+
+
+class FetchedKeys:
+    """The keys at a URL. `keep_fresh` is to be run beside it."""
+
+    def __init__(self, endpoint: Endpoint, algorithms: Sequence[str], meter: Meter, nursery: trio.Nursery) -> None:
+        self._endpoint = endpoint
+        self._algorithms = algorithms
+        self._meter = meter
+        self._flights: Flights[None, None] = Flights(nursery)
+        self._keys: list[Key] = []
+        self._good_until = self._ask_from = float("-inf")
+        self._trouble: BackendResult | None = None
+
+    async def find(self, key_id: str | None, algorithm: str) -> Key | None:
+        key = self._known(key_id, algorithm)
+        if key is None:
+            await self._flights.join(None, self._renew)
+            return self._known(key_id, algorithm)
+        self._meter.cached()
+        return key
+
+    async def keep_fresh(self) -> None:
+        while True:
+            with suppress(NoAnswer):
+                await self._flights.join(None, self._renew)
+            await trio.sleep(RENEW_SECONDS if self._trouble is None else RETRY_SECONDS)
+
+    def _known(self, key_id: str | None, algorithm: str) -> Key | None:
+        return choose(self._keys, key_id, algorithm) if trio.current_time() < self._good_until else None
+
+    async def _renew(self) -> None:
+        """Ask, unless it was done just now. Raises NoAnswer when the last asking had none: then nothing is known."""
+        now = trio.current_time()
+        if now >= self._ask_from:
+            self._ask_from = now + ASK_SECONDS
+            await self._ask()
+        else:
+            self._meter.cached()
+            if self._trouble is not None:
+                raise NoAnswer(self._trouble)
+
+    async def _ask(self) -> None:
+        try:
+            with self._meter.asking():
+                self._keys = read_keys((await self._endpoint.get()).require(), self._algorithms)
+        except NoAnswer as failed:
+            self._trouble = failed.result
+            self._ask_from = trio.current_time() + RETRY_SECONDS
+            raise
+        self._trouble = None
+        self._good_until = trio.current_time() + KEEP_SECONDS
+
+
+class FileKeys:
+    """The keys in a file, which is read again when it has changed. While it is bad, the last good keys stay."""
+
+    def __init__(self, file: Path, algorithms: Sequence[str], meter: Meter) -> None:
+        self._file = file
+        self._algorithms = algorithms
+        self._meter = meter
+        self._keys: list[Key] = []
+        self._seen: tuple[int, int, int] | None = None
+
+    async def find(self, key_id: str | None, algorithm: str) -> Key | None:
+        await trio.lowlevel.checkpoint()
+        try:
+            self._reload()
+        except NoAnswer:
+            if not self._keys:
+                raise
+        return choose(self._keys, key_id, algorithm)
+
+    def _reload(self) -> None:
+        """Raises NoAnswer. A few KiB, read in place: a thread would cost more."""
+        seen = self._signature()
+        if seen is not None and seen == self._seen:
+            self._meter.cached()
+            return
+        with self._meter.asking():
+            document = parse_object(self._read())
+            if document is None:
+                raise NoAnswer(BackendResult.GARBLED)
+            self._keys = read_keys(document, self._algorithms)
+        self._seen = seen
+
+    def _read(self) -> bytes:
+        try:
+            with self._file.open("rb") as file:
+                return file.read(ANSWER_BYTES)
+        except OSError:
+            pass
+        raise NoAnswer(BackendResult.UNREACHABLE)
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
