@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -90,8 +90,16 @@ def run(settings: Settings) -> None:
         trio.run(_run, Parts.make(settings))
     except ExceptionGroup as group:
         if reasons := group.subgroup(CannotStart):
-            raise CannotStart(str(reasons)) from None
+            raise CannotStart("; ".join(map(str, _leaves(reasons)))) from None
         raise
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def _run(parts: Parts) -> None:
@@ -166,6 +174,8 @@ def _users(settings: Settings, observer: Observer) -> Users | None:
 @asynccontextmanager
 async def _desk(parts: Parts) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
+        if parts.users is not None:
+            stack.push_async_callback(parts.users.close)  # after the desk, where a token may come in to the last
         try:
             desk = await stack.enter_async_context(staffed(parts.settings, parts.users, parts.observer.record))
         except (OSError, ValueError) as error:
@@ -270,7 +280,9 @@ async def _keep_certificates(certificates: Certificates, seconds: float, observe
 async def _keep_users(users: Users, seconds: float, observer: Observer) -> None:
     said = ""
     while True:
-        await trio.sleep(seconds)
+        with trio.move_on_after(seconds):
+            await users.wait_urgent()
+        await users.write_back()
         try:
             changed = await users.reload()
         except ValueError as error:

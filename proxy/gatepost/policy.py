@@ -38,10 +38,6 @@ class Upstream:
     encrypted: bool
     guarded: bool
 
-    @property
-    def offered(self) -> Offered:
-        return Offered(self.capabilities.mechanisms, self.capabilities.binds, self.guarded)
-
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -99,18 +95,26 @@ class Policy:
             return AuthResult.MECHANISM_REFUSED
         if standing.minimum is not None and is_weaker(mechanism, standing.minimum):
             return AuthResult.WEAK
-        if upstream is not None and upstream_mechanism(mechanism, self.means, upstream.offered) is None:
+        if upstream is not None and self.route(mechanism, upstream) is None:
             return AuthResult.IMPOSSIBLE
         return None
 
     def _is_switched_on(self, mechanism: Mechanism) -> bool:
         return mechanism in accepted(self.listener.mechanisms, self.means.ways.relay)
 
+    def route(self, mechanism: Mechanism, upstream: Upstream, *, acting: bool = False) -> Mechanism | None:
+        """How a client that speaks this mechanism logs in to the upstream; None: there is no way."""
+        offer = upstream.capabilities
+        offered = Offered(offer.mechanisms, offer.binds, upstream.guarded)
+        return upstream_mechanism(mechanism, self.means, offered, acting=acting)
+
     def minimum(self, address: str, users: tuple[str, ...] = ()) -> Mechanism | None:
         """The least that a client of this address must use, as one of `users` or before that is known.
 
         "" among the users is one who is not known: every policy for users is taken to be for this one.
         """
+        if not self.policies:
+            return None
         fitting = [
             policy.minimum for policy in self.policies if _is_from(address, policy) and _is_one_of(users, policy)
         ]

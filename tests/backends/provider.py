@@ -120,7 +120,10 @@ class Provider:
 
     def hold(self, path: str) -> threading.Event:
         """Answer nothing at this path until the event is set."""
-        return self._gates.setdefault(path, threading.Event())
+        gate = self._gates.get(path)
+        if gate is None or gate.is_set():
+            gate = self._gates[path] = threading.Event()
+        return gate
 
     def wait_until_asked(self, path: str, times: int = 1) -> None:
         with self._arrived:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from gatepost.sasl.secret import Secret
 from gatepost.settings import Settings, load
 from settings_folder import MINIMAL, fill
 
-QUESTION = DeriveKey(Hash.SHA_256, Secret(b"pencil"), b"saltsalt", 4096)
+QUESTION = DeriveKey(Hash.SHA_256, Secret(b"pencil"), b"saltsalt", 5000)
 
 
 class Notes(list[ProcessFact]):
@@ -139,7 +140,7 @@ async def test_each_asking_is_told_with_how_it_went(autojump_clock: trio.testing
 async def test_a_derived_key_is_remembered() -> None:
     notes = Notes()
     derivation = Derivation(notes.append)
-    expected = salted_password(Hash.SHA_256, Secret(b"pencil"), b"saltsalt", 4096)
+    expected = salted_password(Hash.SHA_256, Secret(b"pencil"), b"saltsalt", 5000)
     assert await derivation.derive(QUESTION) == expected
     assert await derivation.derive(QUESTION) == expected
     assert notes.results() == [BackendResult.ANSWERED, BackendResult.CACHED]
@@ -148,11 +149,11 @@ async def test_a_derived_key_is_remembered() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        DeriveKey(Hash.SHA_1, Secret(b"pencil"), b"saltsalt", 4096),
-        DeriveKey(Hash.SHA_256, Secret(b"pen"), b"saltsalt", 4096),
-        DeriveKey(Hash.SHA_256, Secret(b"pencil"), b"saltsal", 4096),
-        DeriveKey(Hash.SHA_256, Secret(b"pencil"), b"saltsalt", 4097),
-        DeriveKey(Hash.SHA_256, Secret(b"tpencil"), b"saltsal", 4096),  # the same octets, parted elsewhere
+        DeriveKey(Hash.SHA_1, Secret(b"pencil"), b"saltsalt", 5000),
+        DeriveKey(Hash.SHA_256, Secret(b"pen"), b"saltsalt", 5000),
+        DeriveKey(Hash.SHA_256, Secret(b"pencil"), b"saltsal", 5000),
+        DeriveKey(Hash.SHA_256, Secret(b"pencil"), b"saltsalt", 5001),
+        DeriveKey(Hash.SHA_256, Secret(b"tpencil"), b"saltsal", 5000),  # the same octets, parted elsewhere
     ],
 )
 async def test_another_question_has_another_answer(other: DeriveKey) -> None:
@@ -179,7 +180,7 @@ async def test_a_flood_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     derivation = Derivation(notes.append)
     release = trio.Event()
 
-    async def held(*_args: object, limiter: trio.CapacityLimiter) -> Secret:
+    async def held(*_args: object, limiter: trio.CapacityLimiter, **_more: object) -> Secret:
         async with limiter:
             await release.wait()
         return Secret(b"key")
@@ -187,13 +188,30 @@ async def test_a_flood_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio.to_thread.run_sync", held)
     async with trio.open_nursery() as nursery:
         for number in range(2 + WAITING):
-            nursery.start_soon(derivation.derive, DeriveKey(Hash.SHA_1, Secret(b"%d" % number), b"salt", 1))
+            nursery.start_soon(derivation.derive, DeriveKey(Hash.SHA_1, Secret(b"%d" % number), b"salt", 5000))
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(NoAnswer):
             await derivation.derive(QUESTION)
         release.set()
     assert notes.results().count(BackendResult.BUSY) == 1
     assert notes.results().count(BackendResult.ANSWERED) == 2 + WAITING
+
+
+@pytest.mark.parametrize(("iterations", "in_thread"), [(4096, False), (4097, True)])
+async def test_only_what_takes_long_is_done_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch, iterations: int, *, in_thread: bool
+) -> None:
+    began: list[object] = []
+
+    async def noted(work: Callable[[DeriveKey], Secret], question: DeriveKey, **_limits: object) -> Secret:
+        began.append(question)
+        return work(question)
+
+    monkeypatch.setattr("trio.to_thread.run_sync", noted)
+    question = DeriveKey(Hash.SHA_1, Secret(b"pencil"), b"salt", iterations)
+    derived = await Derivation(Notes().append).derive(question)
+    assert derived == salted_password(Hash.SHA_1, Secret(b"pencil"), b"salt", iterations)
+    assert began == ([question] if in_thread else [])
 
 
 def test_nothing_of_a_question_shows() -> None:

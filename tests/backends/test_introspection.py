@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import Any
 import pytest
 import trio
 import trustme
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from backends.listening import Told
 from backends.provider import CLIENT, CLIENT_SECRET, INTROSPECTION, Answer, Provider, running
+from gatepost.backends import introspection
 from gatepost.backends.asking import NoAnswer
-from gatepost.backends.introspection import REMEMBER_SECONDS
+from gatepost.backends.introspection import REMEMBER_BAD_SECONDS, REMEMBER_SECONDS
 from gatepost.backends.tokens import TokenCheck, token_check
-from gatepost.backends.web import ANSWER_SECONDS
+from gatepost.backends.web import ANSWER_SECONDS, CONNECTIONS, WAITING
 from gatepost.facts import Backend, BackendResult
 from gatepost.sasl.questions import Holder
 from gatepost.sasl.secret import Secret
@@ -107,6 +109,36 @@ async def test_the_same_is_demanded_of_claims_as_of_a_jwt(
         assert (await check.check(TOKEN) == Holder(ALICE, None)) is good
 
 
+@pytest.mark.parametrize(
+    ("kind", "good"),
+    [
+        ("Bearer", True),
+        ("bearer", True),
+        ("BEARER", True),
+        ("access_token", True),
+        ("Refresh", False),
+        ("refresh_token", False),
+        ("ID", False),
+        ("DPoP", False),
+        ("mac", False),
+        ("", False),
+        (None, False),
+        (1, False),
+        (["Bearer"], False),
+    ],
+)
+async def test_a_token_of_another_type_is_refused(provider: Provider, kind: object, *, good: bool) -> None:
+    provider.active[CANARY] = {"email": ALICE, "token_type": kind}
+    async with asking(provider) as check:
+        assert (await check.check(TOKEN) == Holder(ALICE, None)) is good
+
+
+async def test_a_token_that_needs_a_proof_is_refused(provider: Provider) -> None:
+    provider.active[CANARY] = {"email": ALICE, "token_type": "Bearer", "cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE"}}
+    async with asking(provider) as check:
+        assert await check.check(TOKEN) is None
+
+
 @pytest.mark.parametrize("token", [b"", b"a b", b"a\x01", b"x" * 20_000, "tokén".encode()])
 async def test_what_is_no_token_is_not_asked_about(provider: Provider, token: bytes) -> None:
     async with asking(provider) as check:
@@ -140,10 +172,48 @@ async def test_a_good_token_is_not_remembered_beyond_its_end(provider: Provider,
     assert provider.asked[INTROSPECTION] == 2
 
 
-async def test_a_bad_token_is_not_remembered(provider: Provider) -> None:
-    async with asking(provider) as check:
+@pytest.mark.parametrize(
+    "claims", [None, {"email": ALICE, "token_type": "Refresh"}, {"email": ALICE, "exp": 1}], ids=str
+)
+async def test_a_bad_token_is_remembered_still_more_shortly(
+    provider: Provider, mock_clock: MockClock, claims: dict[str, Any] | None
+) -> None:
+    if claims is not None:
+        provider.active[CANARY] = claims
+    told = Told()
+    async with asking(provider, told) as check:
         assert await check.check(TOKEN) is None
         provider.active[CANARY] = {"email": ALICE}
+        mock_clock.jump(REMEMBER_BAD_SECONDS - 1)
+        assert await check.check(TOKEN) is None
+        assert provider.asked[INTROSPECTION] == 1
+        mock_clock.jump(1)
+        assert await check.check(TOKEN) == Holder(ALICE, None)
+    answered = BackendResult.ANSWERED
+    assert told.results(Backend.INTROSPECTION) == [answered, BackendResult.CACHED, answered]
+
+
+async def test_many_bad_tokens_displace_no_good_one(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introspection, "REMEMBERED", 3)
+    provider.active[CANARY] = {"email": ALICE}
+    async with asking(provider) as check:
+        assert await check.check(TOKEN) is not None
+        for number in range(5):
+            assert await check.check(Secret(b"junk%d" % number)) is None
+        before = provider.asked[INTROSPECTION]
+        assert await check.check(TOKEN) is not None
+        assert await check.check(Secret(b"junk4")) is None
+        assert provider.asked[INTROSPECTION] == before
+        assert await check.check(Secret(b"junk0")) is None
+        assert provider.asked[INTROSPECTION] == before + 1
+
+
+async def test_trouble_is_not_remembered_as_a_bad_token(provider: Provider) -> None:
+    provider.active[CANARY] = {"email": ALICE}
+    provider.lies[INTROSPECTION] = Answer.json({}, 503)
+    async with asking(provider) as check:
+        assert await trouble(check) is BackendResult.UNREACHABLE
+        del provider.lies[INTROSPECTION]
         assert await check.check(TOKEN) == Holder(ALICE, None)
 
 
@@ -159,10 +229,59 @@ async def test_memory_holds_no_token(provider: Provider) -> None:
     provider.active[CANARY] = {"email": ALICE}
     async with asking(provider) as check:
         await check.check(TOKEN)
-        remembered = vars(check)["_good"]
-        assert ALICE in repr(vars(remembered))
-        assert CANARY not in repr(vars(remembered))
+        await check.check(Secret(b"junk"))
+        good, bad = (repr(vars(vars(check)[name])) for name in ("_good", "_bad"))
+        assert ALICE in good
+        assert "True" in bad
+        assert CANARY not in good
+        assert "junk" not in bad
         assert CLIENT_SECRET not in repr(vars(check))
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_many_logins_with_one_token_wait_for_one_asking(provider: Provider, *, known: bool) -> None:
+    if known:
+        provider.active[CANARY] = {"email": ALICE}
+    gate, found = provider.hold(INTROSPECTION), []
+
+    async def log_in(check: TokenCheck) -> None:
+        found.append(await check.check(TOKEN))
+
+    async with asking(provider) as check, trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(log_in, check)
+        await trio.to_thread.run_sync(provider.wait_until_asked, INTROSPECTION)
+        await wait_all_tasks_blocked()
+        gate.set()
+    assert found == 30 * [Holder(ALICE, None) if known else None]
+    assert provider.asked[INTROSPECTION] == 1
+
+
+async def test_strangers_who_flood_a_slow_provider_are_told_to_come_again(
+    provider: Provider, mock_clock: MockClock
+) -> None:
+    gate, results, more = provider.hold(INTROSPECTION), Counter[BackendResult](), 100
+
+    async def log_in(check: TokenCheck, number: int) -> None:
+        with pytest.raises(NoAnswer) as caught:
+            await check.check(Secret(b"junk%d" % number))
+        results[caught.value.result] += 1
+
+    async with asking(provider) as check:
+        async with trio.open_nursery() as nursery:
+            for number in range(CONNECTIONS + WAITING + more):
+                nursery.start_soon(log_in, check, number)
+            await trio.to_thread.run_sync(provider.wait_until_asked, INTROSPECTION, CONNECTIONS)
+            await wait_all_tasks_blocked()
+            assert results == {BackendResult.BUSY: more}
+            mock_clock.jump(ANSWER_SECONDS)
+        assert results[BackendResult.TIMED_OUT] == CONNECTIONS + WAITING
+        gate.set()
+        provider.active[CANARY] = {"email": ALICE}
+        assert await check.check(TOKEN) == Holder(ALICE, None)
 
 
 # --- trouble ---------------------------------------------------------------------------------------------------------
@@ -204,7 +323,7 @@ async def test_a_slow_provider(provider: Provider, mock_clock: MockClock) -> Non
     assert results == [BackendResult.TIMED_OUT]
 
 
-async def test_a_client_that_gives_up_is_told_as_a_provider_that_was_too_slow(provider: Provider) -> None:
+async def test_an_asking_that_is_cut_off_is_told_as_a_provider_that_was_too_slow(provider: Provider) -> None:
     provider.hold(INTROSPECTION)
     told = Told()
     async with asking(provider, told) as check, trio.open_nursery() as nursery:

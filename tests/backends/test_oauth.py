@@ -19,6 +19,7 @@ from gatepost.backends.asking import NoAnswer
 from gatepost.backends.oauth import (
     AFRESH_SECONDS,
     ASKINGS,
+    GRACE_SECONDS,
     LONGEST_SECONDS,
     TROUBLE_SECONDS,
     UNTOLD_SECONDS,
@@ -195,7 +196,37 @@ async def test_a_new_refresh_token_is_not_lost_when_the_store_cannot_keep_it(
     assert provider.forms[-1]["refresh_token"] == "set by hand"
 
 
-async def test_a_refresh_token_in_memory_that_was_revoked_gives_way_to_the_stores(
+async def test_a_refresh_token_in_memory_that_was_revoked_gives_way_to_the_stores(provider: Provider) -> None:
+    provider.refresh_tokens = {"r-alice": ALICE}
+    provider.rotates_refresh_tokens = True
+    store = Store(alice="r-alice")
+    store.full = True
+    async with source(provider, store) as made:
+        assert await token(made) == "alice-1"
+        provider.refresh_tokens = {"r-alice": ALICE}
+        made.invalidate(ALICE)
+        assert await token(made) is None
+        assert await token(made) == "alice-3"
+    assert [form["refresh_token"] for form in provider.forms] == ["r-alice", "refresh-1", "r-alice"]
+
+
+async def test_a_refresh_token_in_memory_gives_way_to_one_that_was_set_by_hand(provider: Provider) -> None:
+    provider.refresh_tokens = {"r-alice": ALICE, "set by hand": ALICE}
+    provider.rotates_refresh_tokens = True
+    store = Store(alice="r-alice")
+    store.full = True
+    async with source(provider, store) as made:
+        for _ in range(2):
+            await token(made)
+            made.invalidate(ALICE)
+        store.tokens = {ALICE: "set by hand"}
+        store.full = False
+        await token(made)
+    assert provider.forms[-1]["refresh_token"] == "set by hand"
+    assert store.tokens == {ALICE: f"refresh-{provider.asked[TOKENS]}"}
+
+
+async def test_a_refresh_token_that_the_store_cannot_keep_is_used_and_rotated_all_the_same(
     provider: Provider, mock_clock: MockClock
 ) -> None:
     provider.refresh_tokens = {"r-alice": ALICE}
@@ -203,12 +234,75 @@ async def test_a_refresh_token_in_memory_that_was_revoked_gives_way_to_the_store
     store = Store(alice="r-alice")
     store.full = True
     async with source(provider, store) as made:
+        for number in (1, 2, 3):
+            assert [await token(made), await token(made)] == 2 * [f"alice-{number}"]
+            mock_clock.jump(AFRESH_SECONDS)
+            made.invalidate(ALICE)
+        store.full = False
+        assert await token(made) == "alice-4"
+    assert store.tokens == {ALICE: "refresh-4"}
+
+
+async def test_a_refresh_token_that_is_restored_by_hand_is_used_again(provider: Provider) -> None:
+    provider.refresh_tokens = {"r-alice": ALICE}
+    provider.rotates_refresh_tokens = True
+    store = Store(alice="r-alice")
+    async with source(provider, store) as made:
         assert await token(made) == "alice-1"
-        provider.refresh_tokens = {"set by hand": ALICE}
-        store.tokens = {ALICE: "set by hand"}
-        made.invalidate(ALICE)
+        provider.refresh_tokens = {"r-alice": ALICE}
+        store.tokens = {ALICE: "r-alice"}
+        assert await token(made) == "alice-2"
+
+
+async def test_one_that_was_set_by_hand_while_the_provider_was_asked_stays(provider: Provider) -> None:
+    provider.refresh_tokens = {"r-alice": ALICE, "set by hand": ALICE}
+    provider.rotates_refresh_tokens = True
+    gate, store = provider.hold(TOKENS), Store(alice="r-alice")
+    async with source(provider, store) as made:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(made.obtain, ALICE)
+            await trio.to_thread.run_sync(provider.wait_until_asked, TOKENS)
+            store.tokens = {ALICE: "set by hand"}
+            gate.set()
+        assert store.tokens == {ALICE: "set by hand"}
+        assert await token(made) == "alice-2"
+    assert store.tokens == {ALICE: "refresh-2"}
+
+
+@pytest.mark.parametrize("rotates", [False, True])
+async def test_a_token_goes_with_the_refresh_token_that_it_came_by(provider: Provider, *, rotates: bool) -> None:
+    provider.refresh_tokens = {"r-alice": ALICE, "r-bob": BOB}
+    provider.rotates_refresh_tokens = rotates
+    store = Store(alice="r-bob")  # a mistake
+    async with source(provider, store) as made:
+        assert [await token(made), await token(made)] == 2 * ["bob-1"]
+        store.tokens = {ALICE: "r-alice"}
+        assert [await token(made), await token(made)] == 2 * ["alice-2"]
+        store.tokens = {}
         assert await token(made) is None
-        assert await token(made) == "alice-3"
+    assert provider.asked[TOKENS] == 2
+
+
+@pytest.mark.parametrize("lie", [{"access_token": "a"}, {"access_token": "", "token_type": "Bearer"}, {}], ids=str)
+async def test_a_new_refresh_token_is_kept_whatever_else_is_wrong(provider: Provider, lie: dict[str, str]) -> None:
+    provider.lies[TOKENS] = Answer.json({"refresh_token": "refresh-1", **lie})
+    store = Store(alice="r-alice")
+    async with source(provider, store) as made:
+        assert await trouble(made) is BackendResult.GARBLED
+        assert await trouble(made) is BackendResult.GARBLED
+    assert store.tokens == {ALICE: "refresh-1"}
+    assert provider.asked[TOKENS] == 1
+
+
+async def test_a_refresh_token_in_a_refusal_is_not_kept(provider: Provider) -> None:
+    provider.lies[TOKENS] = Answer.json({"error": "interaction_required", "refresh_token": "refresh-1"}, 400)
+    store = Store(alice="r-alice")
+    async with source(provider, store) as made:
+        assert await trouble(made) is BackendResult.REFUSED
+    assert store.tokens == {ALICE: "r-alice"}
+
+
+# --- stopping --------------------------------------------------------------------------------------------------------
 
 
 async def test_what_is_asked_by_a_refresh_token_is_seen_through_when_gatepost_stops(provider: Provider) -> None:
@@ -228,6 +322,41 @@ async def test_what_is_asked_by_a_refresh_token_is_seen_through_when_gatepost_st
             nursery.cancel_scope.cancel()
             outside.start_soon(let_go)
         assert store.tokens == {ALICE: "refresh-1"}
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_provider_that_hangs_does_not_hold_up_a_stop_for_long(
+    provider: Provider, mock_clock: MockClock, *, cancelled: bool
+) -> None:
+    provider.hold(TOKENS)
+    results: list[BackendResult] = []
+    stopping, stopped = trio.Event(), trio.Event()
+
+    async def log_in(made: TokenSource, user: str) -> None:
+        results.append(await trouble(made, user))
+
+    async def run(scope: trio.CancelScope) -> None:
+        with scope:
+            async with source(provider, Store(alice="r-alice", bob="r-bob")) as made:
+                outside.start_soon(log_in, made, ALICE)
+                outside.start_soon(log_in, made, BOB)
+                await trio.to_thread.run_sync(provider.wait_until_asked, TOKENS, 2)
+                if cancelled:
+                    scope.cancel()
+                stopping.set()
+        stopped.set()
+
+    async with trio.open_nursery() as outside:
+        outside.start_soon(run, trio.CancelScope())
+        await stopping.wait()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(GRACE_SECONDS - 0.5)
+        await wait_all_tasks_blocked()
+        assert not stopped.is_set()
+        mock_clock.jump(0.5)
+        await wait_all_tasks_blocked()
+        assert stopped.is_set()
+    assert results == 2 * [BackendResult.TIMED_OUT]
 
 
 async def test_trouble_with_the_store_is_not_taken_for_the_providers(provider: Provider) -> None:
@@ -387,6 +516,80 @@ async def test_a_kept_token_serves_while_the_provider_is_down(provider: Provider
         assert await trouble(made) is BackendResult.UNREACHABLE
 
 
+ODD = [
+    Answer.json({"error": "interaction_required"}, 400),
+    Answer.json({"error": "invalid_scope"}, 400),
+    Answer.json({"error": "access_denied"}, 403),
+    Answer(403, b"<html>"),
+    Answer(400, b"<html>"),
+    Answer(200, b"<html>"),
+    Answer.json({"access_token": "a", "token_type": "mac"}),
+    Answer(hang_up=True),
+]
+
+
+@pytest.mark.parametrize("lie", ODD, ids=lambda lie: f"{lie.status}-{lie.body!r}")
+async def test_what_is_odd_about_one_user_is_no_trouble_for_others(
+    provider: Provider, mock_clock: MockClock, lie: Answer
+) -> None:
+    provider.refresh_tokens = {"r-alice": ALICE, "r-bob": BOB}
+    provider.lies[TOKENS] = lie
+    told = Told()
+    async with source(provider, Store(alice="r-alice", bob="r-bob"), told) as made:
+        results = {await trouble(made, BOB) for _ in range(3)}
+        assert provider.asked[TOKENS] == 1
+        del provider.lies[TOKENS]
+        assert await token(made, ALICE) == "alice-2"
+        mock_clock.jump(TROUBLE_SECONDS - 1)
+        assert {await trouble(made, BOB)} == results
+        mock_clock.jump(1)
+        assert await token(made, BOB) == "bob-3"
+    cached, answered = BackendResult.CACHED, BackendResult.ANSWERED
+    assert told.results(Backend.TOKENS) == [*results, cached, cached, answered, cached, answered]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Answer.json({"error": "invalid_client"}, 401),
+        Answer.json({"error": "invalid_client"}, 400),
+        Answer(401, b"<html>"),
+        Answer.json({"error": "slow_down"}, 429),
+        Answer.json({}, 500),
+        Answer(503, b"<html>"),
+    ],
+    ids=lambda lie: f"{lie.status}-{lie.body!r}",
+)
+async def test_what_is_trouble_for_all_is_found_out_by_one(provider: Provider, lie: Answer) -> None:
+    provider.lies[TOKENS] = lie
+    async with source(provider, Store(alice="r-alice", bob="r-bob")) as made:
+        assert await trouble(made, BOB) is await trouble(made, ALICE)
+    assert provider.asked[TOKENS] == 1
+
+
+async def test_a_device_whose_refresh_token_was_revoked_does_not_hammer(
+    provider: Provider, mock_clock: MockClock
+) -> None:
+    told = Told()
+    async with source(provider, Store(alice="revoked"), told) as made:
+        assert [await token(made) for _ in range(3)] == 3 * [None]
+        assert provider.asked[TOKENS] == 1
+        mock_clock.jump(TROUBLE_SECONDS)
+        assert await token(made) is None
+    assert provider.asked[TOKENS] == 2
+    refused, cached = BackendResult.REFUSED, BackendResult.CACHED
+    assert told.results(Backend.TOKENS) == [refused, cached, cached, refused]
+
+
+async def test_a_refresh_token_that_was_corrected_is_tried_at_once(provider: Provider) -> None:
+    provider.refresh_tokens = {"r-alice": ALICE}
+    store = Store(alice="revoked")
+    async with source(provider, store) as made:
+        assert await token(made) is None
+        store.tokens = {ALICE: "r-alice"}
+        assert await token(made) == "alice-2"
+
+
 @pytest.mark.parametrize(
     ("lie", "result"),
     [
@@ -395,11 +598,14 @@ async def test_a_kept_token_serves_while_the_provider_is_down(provider: Provider
         (Answer.json({"error": "invalid_scope"}, 400), BackendResult.REFUSED),
         (Answer.json({"error": "slow_down"}, 429), BackendResult.REFUSED),
         (Answer(401, b"<html>"), BackendResult.REFUSED),
+        (Answer(403, b"<html>"), BackendResult.REFUSED),
         (Answer(400, b"<html>"), BackendResult.GARBLED),
         (Answer.json({"error": ["invalid_grant"]}, 400), BackendResult.GARBLED),
         (Answer.json({"error": "invalid_grant"}, 503), BackendResult.UNREACHABLE),
         (Answer.json({"error": "invalid_grant"}, 200), BackendResult.GARBLED),
         (Answer(200, b"access_token=a"), BackendResult.GARBLED),
+        (Answer.json({"access_token": "a", "token_type": "Bearer"}, 201), BackendResult.GARBLED),
+        (Answer.json({"access_token": "a", "token_type": "Bearer"}, 400), BackendResult.GARBLED),
         (Answer.json({}), BackendResult.GARBLED),
         (Answer.json({"access_token": "a"}), BackendResult.GARBLED),
         (Answer.json({"token_type": "Bearer"}), BackendResult.GARBLED),
@@ -465,7 +671,9 @@ async def test_nothing_of_the_source_prints_a_secret(provider: Provider) -> None
     async with source(provider, store) as made:
         obtained = await made.obtain(ALICE)
         assert obtained is not None
-        text = repr({**vars(made), "_store": None, "tokens": vars(vars(made)["_tokens"])})
+        text = repr({**vars(made), "_store": None, "answers": vars(vars(made)["_answers"])})
+    assert "Answer(" in text
+    assert "Unsaved(" in text
     assert "refresh-1" not in text
     assert "alice-1" not in text
     assert CLIENT_SECRET not in text

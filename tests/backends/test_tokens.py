@@ -9,7 +9,7 @@ import time
 import traceback
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,15 @@ from backends.listening import Told
 from backends.provider import KEYS, Answer, Provider, running
 from gatepost.backends.asking import NoAnswer
 from gatepost.backends.claims import LEEWAY_SECONDS
-from gatepost.backends.keys import ASK_SECONDS, KEEP_SECONDS, RENEW_SECONDS, RETRY_SECONDS
+from gatepost.backends.keys import (
+    ASK_SECONDS,
+    ASKINGS,
+    KEEP_SECONDS,
+    MISSING_SECONDS,
+    RENEW_SECONDS,
+    RETRY_SECONDS,
+    TRIED,
+)
 from gatepost.backends.tokens import TokenCheck, token_check
 from gatepost.backends.web import ANSWER_SECONDS
 from gatepost.facts import Backend, BackendResult
@@ -225,14 +233,22 @@ async def test_claims_that_are_no_object_are_refused(provider: Provider) -> None
             assert await user(check, token) is None
 
 
-async def test_a_token_without_a_key_name_is_verified_by_the_only_key_that_fits(provider: Provider) -> None:
-    provider.keys = [EC, RSA]
-    token = provider.mint(header={"kid": None})
+async def test_a_token_without_a_key_name_is_verified_by_whichever_key_fits(provider: Provider) -> None:
+    old, new, stranger = (ECKey.generate_key("P-256", {"kid": kid, "alg": "ES256"}) for kid in ("old", "new", "other"))
+    provider.keys = [old, RSA, new]
     async with checking(provider) as check:
-        assert await user(check, token) == ALICE
-    provider.keys = [EC, ECKey.generate_key("P-256", {"alg": "ES256"})]
+        for key, whose in ((old, ALICE), (new, ALICE), (RSA, ALICE), (stranger, None)):
+            assert await user(check, provider.mint(key=key, header={"kid": None})) == whose
+        assert await user(check, provider.mint(key=new, header={"kid": None}, exp=None)) is None
+    assert provider.asked[KEYS] == 1
+
+
+async def test_of_many_keys_only_a_few_are_tried_for_a_token_without_a_key_name(provider: Provider) -> None:
+    provider.keys = [ECKey.generate_key("P-256", {"kid": str(number), "alg": "ES256"}) for number in range(TRIED + 1)]
     async with checking(provider) as check:
-        assert await user(check, token) is None
+        assert await user(check, provider.mint(key=provider.keys[TRIED - 1], header={"kid": None})) == ALICE
+        assert await user(check, provider.mint(key=provider.keys[TRIED], header={"kid": None})) is None
+        assert await user(check, provider.mint(key=provider.keys[TRIED])) == ALICE
 
 
 async def test_a_key_for_encryption_verifies_nothing(provider: Provider) -> None:
@@ -261,24 +277,68 @@ async def test_a_known_key_is_used_without_asking(provider: Provider, mock_clock
     assert told.results(Backend.KEYS) == [BackendResult.ANSWERED] + 5 * [BackendResult.CACHED]
 
 
-async def test_a_rotation_is_followed_within_one_login(provider: Provider, mock_clock: MockClock) -> None:
+@pytest.mark.parametrize("seconds", [0, 1, ASK_SECONDS])
+async def test_a_rotation_is_followed_within_one_login(
+    provider: Provider, mock_clock: MockClock, seconds: float
+) -> None:
     async with checking(provider) as check:
         old = provider.mint()
         assert await user(check, old) == ALICE
-        mock_clock.jump(ASK_SECONDS)
+        mock_clock.jump(seconds)
         provider.rotate()
         assert await user(check, provider.mint()) == ALICE
+        assert provider.asked[KEYS] == 2
         assert await user(check, old) is None
-    assert provider.asked[KEYS] == 2
+
+
+async def test_a_rotation_is_followed_although_a_stranger_named_an_unknown_key(provider: Provider) -> None:
+    async with checking(provider) as check:
+        assert await user(check, provider.mint(header={"kid": "nonsense"})) is None
+        provider.rotate()
+        assert await user(check, provider.mint()) == ALICE
 
 
 async def test_unknown_keys_do_not_hammer_the_provider(provider: Provider, mock_clock: MockClock) -> None:
-    async with checking(provider) as check:
-        for step in range(2 * int(ASK_SECONDS)):
-            for number in range(3):
-                assert await user(check, provider.mint(header={"kid": f"{step}-{number}"})) is None
+    told, windows = Told(), 3
+    async with checking(provider, told) as check:
+        mock_clock.jump(ASK_SECONDS)
+        for step in range(windows * int(ASK_SECONDS)):
+            for number in range(ASKINGS + 1):
+                token = provider.mint(header={"kid": f"{step}-{number}"})
+                if step % ASK_SECONDS == 0 and number < ASKINGS:
+                    assert await user(check, token) is None
+                else:
+                    assert await trouble(check, token) is BackendResult.BUSY
             mock_clock.jump(1)
-    assert provider.asked[KEYS] == 2
+    assert provider.asked[KEYS] == 1 + windows * ASKINGS
+    assert set(told.results(Backend.KEYS)) == {BackendResult.ANSWERED, BackendResult.BUSY}
+
+
+async def test_strangers_with_unknown_keys_do_no_harm_to_known_ones(provider: Provider, mock_clock: MockClock) -> None:
+    async with checking(provider) as check:
+        for number in range(ASKINGS - 1):
+            assert await user(check, provider.mint(header={"kid": str(number)})) is None
+        provider.rotate()
+        assert await trouble(check, provider.mint()) is BackendResult.BUSY  # 454, for the token may be good
+        mock_clock.jump(ASK_SECONDS)
+        assert await user(check, provider.mint()) == ALICE
+        for number in range(2 * ASKINGS):
+            with suppress(NoAnswer):
+                await user(check, provider.mint(header={"kid": f"again-{number}"}))
+        assert await user(check, provider.mint()) == ALICE
+
+
+async def test_a_device_that_tries_again_leaves_askings_to_others(provider: Provider, mock_clock: MockClock) -> None:
+    odd = provider.mint(header={"kid": "of another provider"})
+    async with checking(provider) as check:
+        for _ in range(100):
+            assert await user(check, odd) is None
+        assert provider.asked[KEYS] == 2
+        provider.rotate()
+        assert await user(check, provider.mint()) == ALICE
+        mock_clock.jump(max(ASK_SECONDS, MISSING_SECONDS))
+        assert await user(check, odd) is None
+    assert provider.asked[KEYS] == 4
 
 
 async def test_a_bad_algorithm_asks_for_no_key(provider: Provider, mock_clock: MockClock) -> None:
@@ -295,9 +355,9 @@ async def test_keys_are_renewed_without_a_login(provider: Provider, mock_clock: 
         provider.rotate()
         mock_clock.jump(RENEW_SECONDS)
         await told.wait_for(2)
-        assert await user(check, withdrawn) is None
         assert await user(check, provider.mint()) == ALICE
-    assert provider.asked[KEYS] == 2
+        assert provider.asked[KEYS] == 2
+        assert await user(check, withdrawn) is None
 
 
 async def test_many_logins_wait_for_one_asking(provider: Provider) -> None:

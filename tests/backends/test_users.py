@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import trio
 from argon2.exceptions import VerificationError
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gatepost.backends import passwords, userfile
 from gatepost.backends.asking import NoAnswer
 from gatepost.backends.roster import Credentials, Roster, User
 from gatepost.backends.store import Store
 from gatepost.backends.userformat import Unusable
-from gatepost.backends.users import WAITING_PER_VERIFICATION, Users
+from gatepost.backends.users import LAST_WRITE_SECONDS, WAITING_PER_VERIFICATION, WRITE_AGAIN_SECONDS, Users
 from gatepost.facts import BackendResult, UsersLoaded
 from gatepost.sasl.questions import CheckPassword, FindPassword, FindUpstreamLogin, FindVerifier, Hash, UpstreamLogin
 from gatepost.sasl.scram import salted_password, verifier
@@ -48,6 +48,17 @@ class Served:
 
     async def check(self, name: str, password: Secret = PASSWORD) -> bool:
         return await self.users.check_password(CheckPassword(name, password))
+
+    async def learn(self, name: str) -> bool:
+        """A good login, and what it taught written."""
+        good = await self.check(name)
+        await self.users.write_back()
+        return good
+
+    async def rotate(self, name: str, token: Secret) -> None:
+        """A new token, and written."""
+        await self.users.replace_upstream_secret(name, token)
+        await self.users.write_back()
 
     async def login(self, name: str) -> UpstreamLogin | None:
         return await self.users.find_upstream_login(FindUpstreamLogin(name))
@@ -311,13 +322,31 @@ async def test_who_stops_waiting_is_counted_as_timed_out(tmp_path: Path, monkeyp
         held.free.set()
 
 
+async def test_who_is_cancelled_while_a_password_is_hashed_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Served(tmp_path, verifications=1, alice=hashed())
+    held = Held(monkeypatch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.check, "alice")
+        await trio.to_thread.run_sync(held.begun.acquire)
+        nursery.cancel_scope.cancel()
+    assert it.notes.asked() == [("passwords", "timed_out")]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.check, "alice")
+        await wait_all_tasks_blocked()
+        assert held.at_once == 1  # whoever comes next still waits for the thread
+        held.free.set()
+    assert held.most_at_once == 1
+
+
 # --- learning --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_good_login_teaches_what_scram_needs(tmp_path: Path) -> None:
     it = Served(tmp_path, learn=True, alice=hashed())
     shown = {hash_: await it.users.find_verifier(FindVerifier("alice", hash_)) for hash_ in BOTH}
-    assert await it.check("alice")
+    assert await it.learn("alice")
     kept = it.kept("alice")
     for hash_ in BOTH:
         known = kept.credentials.scram[hash_]
@@ -331,12 +360,12 @@ async def test_a_good_login_teaches_what_scram_needs(tmp_path: Path) -> None:
 
 async def test_what_is_there_already_is_not_made_anew(tmp_path: Path) -> None:
     it = Served(tmp_path, learn=True, alice=User(scram(Hash.SHA_1)))
-    assert await it.check("alice")
+    assert await it.learn("alice")
     kept = it.kept("alice").credentials.scram
     assert kept[Hash.SHA_1] == scram(Hash.SHA_1).scram[Hash.SHA_1]
     assert set(kept) == set(BOTH)
     content = it.file.read_bytes()
-    assert await it.check("alice")
+    assert await it.learn("alice")
     assert it.file.read_bytes() == content
     assert it.notes.asked().count(("users", "answered")) == 1
 
@@ -349,6 +378,7 @@ async def test_a_wrong_password_teaches_nothing_nor_does_one_unasked(
     content = it.file.read_bytes()
     await it.check("alice", password)
     await it.check("nobody", password)
+    await it.users.write_back()
     assert it.file.read_bytes() == content
     assert ("users", "answered") not in it.notes.asked()
 
@@ -360,17 +390,22 @@ def break_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(userfile, "_replace", read_only)
 
 
-async def test_a_disk_that_cannot_be_written_fails_no_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_cannot_be_written_fails_no_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
     it = Served(tmp_path, learn=True, alice=hashed(), bob=hashed())
     with monkeypatch.context() as broken:
         break_disk(broken)
-        assert await it.check("alice")
+        assert await it.learn("alice")
     assert it.notes.asked() == [("passwords", "answered"), ("users", "unreachable")]
     learned = await it.users.find_verifier(FindVerifier("alice", Hash.SHA_256))
     salted = salted_password(Hash.SHA_256, PASSWORD, learned.salt, learned.iterations)
     assert verifier(Hash.SHA_256, salted, learned.salt, learned.iterations).stored_key == learned.stored_key
     assert it.kept("alice").credentials.scram == {}
-    assert await it.check("bob")  # and with the next one, it is written as well
+    assert await it.learn("bob")
+    assert it.kept("bob").credentials.scram == {}  # a disk that fails is not tried at each login
+    mock_clock.jump(WRITE_AGAIN_SECONDS)
+    await it.users.write_back()
     assert set(it.kept("alice").credentials.scram) == set(it.kept("bob").credentials.scram) == set(BOTH)
 
 
@@ -378,7 +413,7 @@ async def test_a_password_that_was_changed_meanwhile_is_not_overwritten(tmp_path
     it = Served(tmp_path, learn=True, alice=hashed())
     changed = User(Credentials(argon2(WRONG)))
     userfile.edit(it.file, lambda roster: roster.including("alice", changed))
-    assert await it.check("alice")  # by what was in memory
+    assert await it.learn("alice")  # by what was in memory
     assert it.kept("alice") == changed
     assert not await it.check("alice")
     assert await it.check("alice", WRONG)
@@ -414,17 +449,81 @@ async def test_the_swap_of_a_symlink_is_a_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hunter2"])
-async def test_a_bad_file_keeps_the_last_good_one_and_is_tried_again(tmp_path: Path, content: bytes | None) -> None:
+async def test_a_bad_file_keeps_the_last_good_one(tmp_path: Path, content: bytes | None) -> None:
     it = Served(tmp_path, alice=everything())
     it.file.unlink() if content is None else it.file.write_bytes(content)
-    for _ in range(2):
-        with pytest.raises(Unusable) as caught:
-            await it.users.reload()
-        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(Unusable) as caught:
+        await it.users.reload()
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     assert await it.check("alice")
     write(it.file, bob=everything())
     assert await it.users.reload()
     assert not await it.check("alice")
+
+
+async def test_a_bad_file_is_read_once_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, reads, load = Served(tmp_path, alice=everything()), [], userfile.load
+
+    def counted(path: Path) -> userfile.Loaded:
+        reads.append(path)
+        return load(path)
+
+    monkeypatch.setattr(userfile, "load", counted)
+    it.file.write_bytes(b"bad")
+    with pytest.raises(Unusable):
+        await it.users.reload()
+    for _ in range(3):
+        assert not await it.users.reload()
+    assert len(reads) == 1
+    it.file.write_bytes(b"worse")
+    with pytest.raises(Unusable):
+        await it.users.reload()
+    assert len(reads) == 2
+    assert await it.check("alice")
+
+
+async def test_a_file_that_could_not_be_read_is_read_again_though_it_has_not_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few_descriptors(_path: str, _flags: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    it = Served(tmp_path, alice=hashed(), bob=hashed())
+    write(it.file, alice=hashed())
+    with monkeypatch.context() as broken:
+        broken.setattr(userfile, "_open_at_once", few_descriptors)
+        for _ in range(2):
+            with pytest.raises(Unusable, match="Too many open files"):
+                await it.users.reload()
+    assert await it.users.reload()
+    assert not await it.check("bob")
+
+
+async def test_a_file_that_became_readable_for_others_is_refused(tmp_path: Path) -> None:
+    it = Served(tmp_path, alice=hashed())
+    it.file.chmod(0o644)
+    with pytest.raises(Unusable, match="found mode 0644"):
+        await it.users.reload()
+    assert await it.check("alice")
+    it.file.chmod(0o600)
+    assert await it.users.reload()
+
+
+async def test_the_last_user_that_is_removed_is_out(tmp_path: Path) -> None:
+    it = Served(tmp_path, alice=hashed())
+    write(it.file)
+    assert await it.users.reload()
+    assert not await it.check("alice")
+
+
+async def test_a_file_without_users_is_good_while_there_are_none(tmp_path: Path) -> None:
+    it = Served(tmp_path)
+    userfile.edit(it.file, lambda roster: roster)
+    assert await it.users.reload()
+    write(it.file, alice=hashed())
+    assert await it.users.reload()
 
 
 async def test_a_reload_while_a_password_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,6 +540,7 @@ async def test_a_reload_while_a_password_is_checked(tmp_path: Path, monkeypatch:
         assert await it.users.reload()
         held.free.set()
     assert answers == [True]
+    await it.users.write_back()
     assert list(userfile.load(it.file).roster.users) == ["bob"]  # who was removed does not come back by learning
     assert not await it.check("alice")
 
@@ -464,61 +564,57 @@ async def test_a_rotated_token_is_in_use_and_in_the_file(tmp_path: Path) -> None
     bob = it.kept("bob")
     await it.users.replace_upstream_secret("alice", TOKENS[1])
     assert await it.login("alice") == UpstreamLogin("alice-at-legacy", TOKENS[1])
+    await it.users.write_back()
     assert it.kept("alice").upstream == UpstreamLogin("alice-at-legacy", TOKENS[1])
     assert it.kept("bob") == bob
-    await it.users.replace_upstream_secret("bob", TOKENS[2])
+    await it.rotate("bob", TOKENS[2])
     assert it.kept("bob").upstream == UpstreamLogin("", TOKENS[2])
     assert it.notes.asked() == [("users", "answered")] * 2
 
 
 async def test_a_token_for_nobody_is_dropped(tmp_path: Path) -> None:
     it = Served(tmp_path)
-    await it.users.replace_upstream_secret("nobody", TOKENS[1])
+    await it.rotate("nobody", TOKENS[1])
     assert await it.login("nobody") is None
     assert it.notes.facts == []
 
 
 async def test_a_token_that_cannot_be_written_is_kept_until_it_can(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
 ) -> None:
     it = Served(tmp_path, alice=holder(TOKENS[0]), bob=hashed())
     with monkeypatch.context() as broken:
         break_disk(broken)
-        await it.users.replace_upstream_secret("alice", TOKENS[1])
-        await it.users.replace_upstream_secret("alice", TOKENS[2])
+        await it.rotate("alice", TOKENS[1])
+        await it.rotate("alice", TOKENS[2])
+        mock_clock.jump(WRITE_AGAIN_SECONDS)
+        await it.users.write_back()
     assert it.notes.asked() == [("users", "unreachable")] * 2
     userfile.edit(it.file, lambda roster: roster.including("carol", User()))
     assert await it.users.reload()
     assert await it.login("alice") == UpstreamLogin("alice-at-legacy", TOKENS[2])
-    await it.users.replace_upstream_secret("bob", TOKENS[3])
+    mock_clock.jump(WRITE_AGAIN_SECONDS)
+    await it.users.write_back()
     assert it.kept("alice").upstream == UpstreamLogin("alice-at-legacy", TOKENS[2])
     assert set(userfile.load(it.file).roster.users) == {"alice", "bob", "carol"}
 
 
-async def test_a_token_that_an_operator_set_meanwhile_is_the_better_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_that_an_operator_set_meanwhile_is_the_better_one(tmp_path: Path) -> None:
     it = Served(tmp_path, alice=holder(TOKENS[0]), bob=hashed())
-    with monkeypatch.context() as broken:
-        break_disk(broken)
-        await it.users.replace_upstream_secret("alice", TOKENS[1])
+    await it.users.replace_upstream_secret("alice", TOKENS[1])
     userfile.edit(it.file, lambda roster: roster.including("alice", holder(TOKENS[3])))
     assert await it.users.reload()
     assert await it.login("alice") == UpstreamLogin("alice-at-legacy", TOKENS[3])
     assert it.users._unwritten == {}  # noqa: SLF001
-    await it.users.replace_upstream_secret("bob", TOKENS[2])
+    await it.rotate("bob", TOKENS[2])
     assert it.kept("alice").upstream == UpstreamLogin("alice-at-legacy", TOKENS[3])
 
 
-async def test_a_user_who_was_removed_does_not_come_back_by_a_token(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_user_who_was_removed_does_not_come_back_by_a_token(tmp_path: Path) -> None:
     it = Served(tmp_path, alice=holder(TOKENS[0]), bob=hashed())
-    with monkeypatch.context() as broken:
-        break_disk(broken)
-        await it.users.replace_upstream_secret("alice", TOKENS[1])
+    await it.users.replace_upstream_secret("alice", TOKENS[1])
     userfile.edit(it.file, lambda roster: roster.without("alice"))
-    await it.users.replace_upstream_secret("bob", TOKENS[2])
+    await it.rotate("bob", TOKENS[2])
     assert list(userfile.load(it.file).roster.users) == ["bob"]
     assert await it.login("alice") is None
     assert await it.login("bob") == UpstreamLogin("", TOKENS[2])
@@ -530,7 +626,7 @@ async def test_a_token_that_changes_while_the_last_one_is_written(
     it = Served(tmp_path, alice=holder(TOKENS[0]), bob=holder(TOKENS[0]))
     writing, go_on, edit, edits = threading.Event(), threading.Event(), userfile.edit, []
 
-    def slow(path: Path, change: userfile.Edit) -> userfile.Loaded:
+    def slow(path: Path, change: userfile.Edit, **_patience: float) -> userfile.Loaded:
         edits.append(change)
         writing.set()
         go_on.wait()
@@ -538,10 +634,10 @@ async def test_a_token_that_changes_while_the_last_one_is_written(
 
     monkeypatch.setattr(userfile, "edit", slow)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(it.users.replace_upstream_secret, "alice", TOKENS[1])
+        nursery.start_soon(it.rotate, "alice", TOKENS[1])
         await trio.to_thread.run_sync(writing.wait)
-        nursery.start_soon(it.users.replace_upstream_secret, "alice", TOKENS[2])
-        nursery.start_soon(it.users.replace_upstream_secret, "bob", TOKENS[3])
+        nursery.start_soon(it.rotate, "alice", TOKENS[2])
+        nursery.start_soon(it.rotate, "bob", TOKENS[3])
         await wait_all_tasks_blocked()
         assert await it.login("alice") == UpstreamLogin("alice-at-legacy", TOKENS[2])
         go_on.set()
@@ -559,6 +655,9 @@ async def test_two_workers_learn_and_replace_at_the_same_time(tmp_path: Path) ->
         nursery.start_soon(other.check_password, CheckPassword("alice", PASSWORD))
         nursery.start_soon(it.users.check_password, CheckPassword("bob", PASSWORD))
         nursery.start_soon(other.check_password, CheckPassword("bob", PASSWORD))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.users.write_back)
+        nursery.start_soon(other.write_back)
     for name in ("alice", "bob"):
         assert set(it.kept(name).credentials.scram) == set(BOTH)
     assert it.kept("alice").upstream == UpstreamLogin("alice-at-legacy", TOKENS[1])
@@ -566,13 +665,147 @@ async def test_two_workers_learn_and_replace_at_the_same_time(tmp_path: Path) ->
     assert await other.find_upstream_login(FindUpstreamLogin("alice")) == it.kept("alice").upstream
 
 
-async def test_who_is_cancelled_while_writing_loses_no_token(tmp_path: Path) -> None:
+class Stuck:
+    """Edits that wait until they are let go on, as on a disk that hangs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.done = threading.Semaphore(0), threading.Semaphore(0)
+        self.free = threading.Event()
+        self._edit = userfile.edit
+        monkeypatch.setattr(userfile, "edit", self.edit)
+
+    def edit(self, path: Path, change: userfile.Edit, **_patience: float) -> userfile.Loaded:
+        self.begun.release()
+        self.free.wait()
+        try:
+            return self._edit(path, change)
+        finally:
+            self.done.release()
+
+
+async def test_who_is_cancelled_while_writing_loses_no_token_and_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, stuck = Served(tmp_path, alice=holder(TOKENS[0])), Stuck(monkeypatch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.rotate, "alice", TOKENS[1])
+        await trio.to_thread.run_sync(stuck.begun.acquire)
+        nursery.cancel_scope.cancel()
+    assert it.notes.asked() == [("users", "timed_out")]
+    assert await it.login("alice") == UpstreamLogin("alice-at-legacy", TOKENS[1])
+    await it.users.replace_upstream_secret("alice", TOKENS[2])
+    stuck.free.set()
+    await trio.to_thread.run_sync(stuck.done.acquire)
+    assert it.kept("alice").upstream == UpstreamLogin("alice-at-legacy", TOKENS[1])  # the thread went on by itself
+    await it.users.write_back()
+    assert it.kept("alice").upstream == UpstreamLogin("alice-at-legacy", TOKENS[2])
+    assert it.users._unwritten == {}  # noqa: SLF001
+
+
+# --- a file that nobody can get at -----------------------------------------------------------------------------------
+
+
+async def test_logins_and_reloads_do_not_wait_for_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    it, stuck = Served(tmp_path, learn=True, alice=hashed(), bob=hashed()), Stuck(monkeypatch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.learn, "alice")
+        await trio.to_thread.run_sync(stuck.begun.acquire)
+        assert await it.check("bob")
+        await it.users.replace_upstream_secret("bob", TOKENS[1])
+        assert await it.login("bob") == UpstreamLogin("", TOKENS[1])
+        stuck.free.set()
+
+
+async def test_while_somebody_keeps_the_lock_users_log_in_and_a_removed_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Served(tmp_path, learn=True, alice=hashed(), bob=hashed())
+    with monkeypatch.context() as kept:
+        kept.setattr(userfile, "_lock", lambda _descriptor: False)
+        kept.setattr(userfile, "monotonic", iter(range(1000)).__next__)
+        assert await it.learn("alice")
+        assert it.notes.asked() == [("passwords", "answered"), ("users", "busy")]
+        write(it.file, alice=it.kept("alice"))
+        assert await it.users.reload()
+        assert not await it.check("bob")
+    await it.users.write_back()  # there is no minute of rest, for to look at the lock costs nothing
+    assert set(it.kept("alice").credentials.scram) == set(BOTH)
+
+
+async def test_a_token_wakes_who_writes_and_what_can_be_learned_again_does_not(tmp_path: Path) -> None:
+    it, woken = Served(tmp_path, learn=True, alice=hashed()), []
+
+    async def wait() -> None:
+        await it.users.wait_urgent()
+        woken.append(it.users)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await it.check("alice")
+        await wait_all_tasks_blocked()
+        assert woken == []
+        await it.users.replace_upstream_secret("alice", TOKENS[1])
+        await wait_all_tasks_blocked()
+        assert woken == [it.users]
+        await it.users.write_back()
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        assert len(woken) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_token_that_cannot_be_written_wakes_nobody_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     it = Served(tmp_path, alice=holder(TOKENS[0]))
+    break_disk(monkeypatch)
+    for token in TOKENS[1:3]:
+        await it.rotate("alice", token)
+        with trio.move_on_after(0) as waiting:
+            await it.users.wait_urgent()
+        assert waiting.cancelled_caught
+    assert it.notes.asked() == [("users", "unreachable")]
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+async def test_at_the_end_what_is_left_is_written_also_when_cancelled_or_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Served(tmp_path, learn=True, alice=holder(TOKENS[0]))
+    with monkeypatch.context() as broken:
+        break_disk(broken)
+        await it.rotate("alice", TOKENS[1])
+    await it.check("alice")
     with trio.CancelScope() as scope:
         scope.cancel()
-        await it.users.replace_upstream_secret("alice", TOKENS[1])
-    assert await it.login("alice") == UpstreamLogin("alice-at-legacy", TOKENS[1])
+        await it.users.close()
+    kept = it.kept("alice")
+    assert kept.upstream == UpstreamLogin("alice-at-legacy", TOKENS[1])
+    assert set(kept.credentials.scram) == set(BOTH)
+
+
+async def test_the_end_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
+    it, stuck = Served(tmp_path, alice=holder(TOKENS[0])), Stuck(monkeypatch)
+    await it.users.replace_upstream_secret("alice", TOKENS[1])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(it.users.close)
+        await trio.to_thread.run_sync(stuck.begun.acquire)
+        mock_clock.jump(LAST_WRITE_SECONDS)
     assert it.notes.asked() == [("users", "timed_out")]
+    stuck.free.set()
+    await trio.to_thread.run_sync(stuck.done.acquire)
+
+
+async def test_without_anything_to_write_the_end_does_not_touch_the_file(tmp_path: Path) -> None:
+    it = Served(tmp_path, alice=holder(TOKENS[0]))
+    it.file.unlink()
+    await it.users.close()
+    assert it.notes.facts == []
+    assert not it.file.exists()
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -133,6 +136,102 @@ def test_a_lock_is_given_back_after_a_failure(file: Path) -> None:
     assert "carol" in userfile.edit(file, adding("carol")).roster.users
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """By somebody else, who can read the folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Clock:
+    """Passes by being waited for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.waits = 0
+        monkeypatch.setattr(userfile, "monotonic", lambda: self.now)
+        monkeypatch.setattr(userfile, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.waits += 1
+
+
+def test_a_lock_that_somebody_keeps_is_waited_for_a_second(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, content = Clock(monkeypatch), file.read_bytes()
+    with locked(file.parent), pytest.raises(userfile.Locked) as caught:
+        userfile.edit(file, adding("carol"))
+    assert 1 <= clock.now - 1000 < 1.1
+    assert caught.value.strerror == f"somebody holds the lock on {file.parent}"
+    assert (file.read_bytes(), folder_of(file)) == (content, [file.name])
+
+
+def test_how_long_a_lock_is_waited_for_can_be_said(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    with locked(file.parent), pytest.raises(userfile.Locked):
+        userfile.edit(file, adding("carol"), patience_seconds=60)
+    assert 60 <= clock.now - 1000 < 60.5
+
+
+def test_a_lock_that_is_given_back_in_time_is_taken(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    with locked(file.parent) as descriptor:
+
+        def sleep(seconds: float) -> None:
+            clock.sleep(seconds)
+            if clock.waits == 3:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(userfile, "sleep", sleep)
+        assert "carol" in userfile.edit(file, adding("carol")).roster.users
+    assert clock.waits == 3
+
+
+def test_to_read_the_file_needs_no_lock(file: Path) -> None:
+    with locked(file.parent):
+        assert list(userfile.load(file).roster.users) == ["alice", "bob"]
+
+
+def test_what_a_crash_left_is_removed_by_the_next_edit(file: Path) -> None:
+    kept = [f".{file.name}.swp", f".{file.name}.abcdefgh.bak", f"{file.name}.abcdefgh", f".{file.name}.ABCDEFGH"]
+    for name in (*kept, f".{file.name}.x_1efgh2"):
+        (file.parent / name).write_text("every secret")
+    userfile.edit(file, adding("carol"))
+    assert folder_of(file) == sorted((*kept, file.name))
+
+
+def test_what_a_crash_left_is_there_still_if_the_lock_is_not(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be what the one who holds it is writing."""
+    Clock(monkeypatch)
+    (file.parent / f".{file.name}.abcdefgh").write_text("every secret")
+    with locked(file.parent), pytest.raises(userfile.Locked):
+        userfile.edit(file, adding("carol"))
+    assert len(folder_of(file)) == 2
+
+
+def test_the_temporary_file_of_an_edit_is_one_that_the_next_would_remove(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_descriptor: int) -> None:
+        (left,) = set(folder_of(file)) - {file.name}
+        (file.parent / "copy").write_bytes((file.parent / left).read_bytes())
+        names.append(left)
+        raise OSError(28, "No space left on device")
+
+    names: list[str] = []
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", crash)
+        with pytest.raises(OSError, match="No space"):
+            userfile.edit(file, adding("carol"))
+    (file.parent / "copy").rename(file.parent / names[0])
+    userfile.edit(file, adding("carol"))
+    assert folder_of(file) == [file.name]
+
+
 def add_ten(path: Path, who: str) -> None:
     for number in range(10):
         userfile.edit(path, adding(f"{who}{number}"))
@@ -152,6 +251,25 @@ def test_of_edits_at_the_same_time_none_is_lost(file: Path) -> None:
 def test_the_signature_of_an_edit_is_that_of_the_file(file: Path) -> None:
     assert userfile.edit(file, adding("carol")).signature == userfile.signature(file) != None  # noqa: E711
     assert userfile.load(file).signature == userfile.signature(file)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner"),
+    [
+        (0o644, None),
+        (None, (12345, -1)),
+        (None, (-1, 54321)),
+    ],
+)
+def test_mode_and_owner_belong_to_the_signature(file: Path, mode: int | None, owner: tuple[int, int] | None) -> None:
+    if owner and not ROOT:
+        pytest.skip("needs root")
+    before = userfile.signature(file)
+    if mode:
+        file.chmod(mode)
+    if owner:
+        os.chown(file, *owner)
+    assert userfile.signature(file) != before
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -194,6 +312,13 @@ def test_what_is_no_file_or_no_text_is_refused(tmp_path: Path) -> None:
     assert complaint(tmp_path) == "FILE: found Is a directory, expected a file that can be read"
     assert complaint(pipe) == "FILE: found something other than a file, expected a file"
     assert complaint(octets) == "FILE: found octets that are not UTF-8, expected a text file"
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_file_that_cannot_be_looked_at_is_not_a_new_one(tmp_path: Path, *, new: bool) -> None:
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(userfile.Unreadable, match="found Not a directory, expected a file that can be read"):
+        userfile.load(tmp_path / "plain" / "users.toml", new=new)
 
 
 def test_a_mistake_in_it_is_told_with_the_file(tmp_path: Path) -> None:

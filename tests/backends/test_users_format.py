@@ -137,13 +137,30 @@ def test_every_mistake_is_told_at_once_with_its_place() -> None:
     ]
 
 
-def test_the_salt_key_may_not_be_missing() -> None:
-    assert complaints("") == [f"salt_key: found nothing, expected {KEY_FORM}"]
+def test_the_salt_key_and_the_users_may_not_be_missing() -> None:
+    assert complaints("") == [
+        f"salt_key: found nothing, expected {KEY_FORM}",
+        "users: found nothing, expected a table",
+    ]
+
+
+def test_a_file_that_was_cut_off_before_its_first_user_is_refused() -> None:
+    text = write(Roster(KEY, {"alice": everything()}), as_json=False)
+    assert complaints(text[: text.index("[users")]) == ["users: found nothing, expected a table"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_file_without_users_says_so(*, as_json: bool) -> None:
+    text = write(Roster(KEY, {}), as_json=as_json)
+    assert "users" in text.partition("salt_key")[2]
+    assert read(text, as_json=as_json).users == {}
 
 
 @pytest.mark.parametrize("key", ["", "c2hvcnQ=", SALT_KEY + "=", SALT_KEY[:-4], "A" + SALT_KEY])
 def test_a_salt_key_of_another_size_is_refused(key: str) -> None:
-    assert complaints(f'salt_key = "{key}"\n') == [f"salt_key: found a text that is not shown, expected {KEY_FORM}"]
+    assert complaints(f'salt_key = "{key}"\n[users]\n') == [
+        f"salt_key: found a text that is not shown, expected {KEY_FORM}"
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "a\\u0000b", "a\\u0007b", "a\\u007fb", "x" * 256, "\\u0627x"])
@@ -202,6 +219,9 @@ SALT, STORED, SERVER = (
         ("argon2", GOOD["argon2"].replace("m=8", "m=1048577")),
         ("argon2", GOOD["argon2"].replace("p=1", "p=2")),
         ("argon2", GOOD["argon2"].replace("t=1", "t=0")),
+        ("argon2", GOOD["argon2"].replace("m=8,t=1", "m=1048576,t=5")),
+        ("argon2", GOOD["argon2"].replace("m=8,t=1", "m=65536,t=65")),
+        ("argon2", GOOD["argon2"].replace("m=8,t=1,p=1", "m=1024,t=1,p=17")),
         ("argon2", GOOD["argon2"][:-1] + "\u00e4"),
         ("argon2", GOOD["argon2"] + "="),
         ("argon2", "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$" + "A" * 23 + "$"),
@@ -232,6 +252,13 @@ def test_a_bad_value_is_refused_and_not_shown(key: str, value: Any) -> None:  # 
     assert problem.key == f"users.alice.{key}"
     shown = "".join(traceback.format_exception(caught.value))
     assert not (isinstance(value, str) and value and value in shown)
+
+
+@pytest.mark.parametrize("parameters", ["m=1048576,t=4,p=1", "m=65536,t=64,p=16", "m=8,t=999,p=1"])
+def test_argon2_up_to_what_a_login_may_cost(parameters: str) -> None:
+    phc = GOOD["argon2"].replace("m=8,t=1,p=1", parameters)
+    text = json.dumps({"salt_key": SALT_KEY, "users": {"alice": {"argon2": phc}}})
+    assert read(text, as_json=True).users["alice"].credentials.argon2 == Secret(phc.encode())
 
 
 def test_the_good_values_are_good() -> None:

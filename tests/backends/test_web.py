@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from backends.provider import CLIENT, INTROSPECTION, KEYS, TOKENS, Answer, Provider, running
 from gatepost.backends.asking import NoAnswer
-from gatepost.backends.web import ANSWER_BYTES, ANSWER_SECONDS, Client, Endpoint, Reply
+from gatepost.backends.web import ANSWER_BYTES, ANSWER_SECONDS, CONNECTIONS, WAITING, Client, Endpoint, Reply
 from gatepost.facts import BackendResult
 from gatepost.sasl.secret import Secret
 
@@ -163,6 +164,95 @@ async def test_a_slow_provider_is_not_waited_for_for_ever(provider: Provider, mo
         assert not done.is_set()
         mock_clock.jump(1)
         await done.wait()
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+async def all_well(endpoint: Endpoint, provider: Provider) -> None:
+    """As many as may ask at once are answered at once."""
+    gate, before = provider.hold(KEYS), provider.asked[KEYS]
+    async with trio.open_nursery() as nursery:
+        for _ in range(CONNECTIONS):
+            nursery.start_soon(endpoint.get)
+        await trio.to_thread.run_sync(provider.wait_until_asked, KEYS, before + CONNECTIONS)
+        gate.set()
+
+
+class Crowd:
+    """So many who ask at once until they give up, and what they are told."""
+
+    def __init__(self, endpoint: Endpoint, size: int) -> None:
+        self.told: Counter[BackendResult | int] = Counter()
+        self._endpoint = endpoint
+        self._size = size
+        self._patience = trio.CancelScope()
+
+    async def ask(self) -> None:
+        with self._patience:
+            async with trio.open_nursery() as nursery:
+                for _ in range(self._size):
+                    nursery.start_soon(self._ask)
+
+    def give_up(self) -> None:
+        self._patience.cancel()
+
+    async def _ask(self) -> None:
+        try:
+            self.told[(await self._endpoint.get()).status] += 1
+        except NoAnswer as failed:
+            self.told[failed.result] += 1
+
+
+async def test_a_provider_that_hangs_and_recovers_serves_all_again(provider: Provider, mock_clock: MockClock) -> None:
+    gate, size = provider.hold(KEYS), 3 * CONNECTIONS
+    async with Endpoint(provider.jwks_url, provider.ca_file) as endpoint:
+        crowd = Crowd(endpoint, size)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crowd.ask)
+            await trio.to_thread.run_sync(provider.wait_until_asked, KEYS, CONNECTIONS)
+            await wait_all_tasks_blocked()
+            assert provider.asked[KEYS] == CONNECTIONS
+            mock_clock.jump(ANSWER_SECONDS)
+        assert crowd.told == {BackendResult.TIMED_OUT: size}
+        gate.set()
+        again = Crowd(endpoint, size)
+        await again.ask()
+        assert again.told == {200: size}
+        await all_well(endpoint, provider)
+
+
+async def test_no_connection_is_lost_when_many_give_up_one_after_the_other(provider: Provider) -> None:
+    async with Endpoint(provider.jwks_url, provider.ca_file) as endpoint:
+        for steps in range(10):  # how many it takes until a connection passes on is the client's affair
+            gate, before = provider.hold(KEYS), provider.asked[KEYS]
+            first, later = Crowd(endpoint, CONNECTIONS), Crowd(endpoint, CONNECTIONS)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(first.ask)
+                await trio.to_thread.run_sync(provider.wait_until_asked, KEYS, before + CONNECTIONS)
+                nursery.start_soon(later.ask)
+                await wait_all_tasks_blocked()
+                first.give_up()
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                later.give_up()
+            gate.set()
+        await all_well(endpoint, provider)
+
+
+async def test_of_too_many_who_wait_the_last_are_told_at_once(provider: Provider) -> None:
+    gate = provider.hold(KEYS)
+    async with Endpoint(provider.jwks_url, provider.ca_file) as endpoint, trio.open_nursery() as nursery:
+        crowd = Crowd(endpoint, CONNECTIONS + WAITING)
+        nursery.start_soon(crowd.ask)
+        await trio.to_thread.run_sync(provider.wait_until_asked, KEYS, CONNECTIONS)
+        await wait_all_tasks_blocked()
+        assert crowd.told == {}
+        with pytest.raises(NoAnswer) as caught:
+            await endpoint.get()
+        assert caught.value.result is BackendResult.BUSY
+        gate.set()
+    assert crowd.told == {200: CONNECTIONS + WAITING}
 
 
 # --- URLs ------------------------------------------------------------------------------------------------------------

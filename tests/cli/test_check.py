@@ -1,5 +1,6 @@
 """The command line: exit codes, and what `check` says."""
 
+import json
 import re
 import socket
 from datetime import UTC, datetime, timedelta
@@ -7,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 from typer.testing import CliRunner, Result
 
 import gatepost
 from gatepost.cli.check import find_warnings
 from gatepost.cli.main import main, program
 from settings_folder import MINIMAL, Folder, fill, write_pair
+from users_made import everything
+from users_made import write as write_users
 
 
 @pytest.fixture
@@ -145,11 +149,12 @@ def test_an_expired_certificate_is_reported_by_check(folder: Folder) -> None:
     assert result.stdout.splitlines()[-1].endswith("cert.pem expired on 2020-01-02 00:00 UTC")
 
 
+KEY = json.loads(ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key()))
 USERS = '[users]\nfile = "users.toml"\n'
 JWKS = '[tokens]\nissuer = "https://id.example.org"\naudience = "smtp"\n'
 INTROSPECTION = (
     '[tokens]\nintrospection_url = "https://id.example.org:8443/ask?key=hunter2"\n'
-    'client_id = "gatepost"\nclient_secret_file = "secret"\n'
+    'audience = "smtp"\nclient_id = "gatepost"\nclient_secret_file = "secret"\n'
 )
 OAUTH = (
     '[oauth]\ntoken_url = "https://id.example.org/token?key=hunter2"\nclient_id = "gatepost"\n'
@@ -160,10 +165,11 @@ SERVICE = 'represent = "service"\nservice_user = "gatepost"\nservice_password_fi
 
 @pytest.fixture
 def private(folder: Folder) -> Folder:
-    """With a users file and a password file that nobody else can read."""
-    for name in ("users.toml", "secret"):
-        (folder.path / name).write_text("hunter2" if name == "secret" else "")
-        (folder.path / name).chmod(0o600)
+    """With a users file, a password file that nobody else can read, and a provider's keys."""
+    write_users(folder.path / "users.toml", alice=everything())
+    (folder.path / "secret").write_text("hunter2")
+    (folder.path / "secret").chmod(0o600)
+    (folder.path / "keys.json").write_text(json.dumps({"keys": [KEY]}))
     return folder
 
 
@@ -204,8 +210,8 @@ def say(folder: Folder, text: str) -> list[str]:
             "XOAUTH2, OAUTHBEARER: checked by the provider's keys at id.example.org; " + STATED,
         ),
         (
-            write('represent = "xclient"', tables=JWKS + 'jwks_file = "users.toml"\n'),
-            "XOAUTH2, OAUTHBEARER: checked by the provider's keys in users.toml; then the login is stated, by XCLIENT",
+            write('represent = "xclient"', tables=JWKS + 'jwks_file = "keys.json"\n'),
+            "XOAUTH2, OAUTHBEARER: checked by the provider's keys in keys.json; then the login is stated, by XCLIENT",
         ),
         (
             write('represent = "xclient"', tables=INTROSPECTION),
@@ -261,7 +267,6 @@ def warnings_of(folder: Folder, text: str) -> list[str]:
     return [line.removeprefix("warning: ") for line in say(folder, text) if line.startswith("warning: ")]
 
 
-@pytest.mark.parametrize("name", ["users.toml", "secret"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -270,13 +275,109 @@ def warnings_of(folder: Folder, text: str) -> list[str]:
         write('represent = "token"', tables=USERS + OAUTH),
     ],
 )
-def test_a_password_file_that_others_can_read_is_a_warning(private: Folder, text: str, name: str) -> None:
-    warning = f"{name} can be read by every user of this machine"
+def test_a_password_file_that_others_can_read_is_a_warning(private: Folder, text: str) -> None:
+    warning = "secret can be read by every user of this machine"
     assert warning not in warnings_of(private, text)
-    (private.path / name).chmod(0o640)
+    (private.path / "secret").chmod(0o640)
     assert warning not in warnings_of(private, text)
-    (private.path / name).chmod(0o604)
+    (private.path / "secret").chmod(0o604)
     assert warning in warnings_of(private, text)
+
+
+@pytest.mark.parametrize(
+    ("template", "becomes"), [("{local}", "root"), ("{domain}", "anything"), ("x-{local}@new", "x-root@new")]
+)
+def test_a_template_that_makes_one_user_of_several_proven_ones_is_a_warning(
+    private: Folder, template: str, becomes: str
+) -> None:
+    line = f'login_template = "{template}"'
+    warning = f"upstream.login_template makes one user of several that are proven here: root@anything becomes {becomes}"
+    assert warnings_of(private, write(line, 'represent = "secret"', tables=USERS)) == [warning]
+    assert warnings_of(private, write(line)) == []  # whoever logs in knows the password there
+    kept = line.replace(template, "{local}/{domain}")
+    assert warnings_of(private, write(kept, 'represent = "secret"', tables=USERS)) == []
+
+
+# --- the files of backends -------------------------------------------------------------------------------------------
+
+COMMANDS = pytest.mark.parametrize("command", ["check", "run"])
+
+
+def refused(folder: Folder, text: str, command: str) -> list[str]:
+    file = folder.path / "gatepost.toml"
+    file.write_text(text)
+    result = invoke(command, "--config", str(file))
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert "hunter2" not in result.stderr
+    return result.stderr.replace(f"{folder.path}/", "").splitlines()
+
+
+@COMMANDS
+@pytest.mark.parametrize(
+    ("content", "beginnings"),
+    [
+        ("", ["salt_key: found nothing, expected 32", "users: found nothing, expected a table"]),
+        ("hunter2", ["the end: found no TOML, expected TOML in which no key stands twice"]),
+        (
+            'salt_key = "hunter2"\nuser = 1\n[users]',
+            ['user: unknown key, did you mean "users"?', "salt_key: found a text"],
+        ),
+    ],
+)
+def test_a_users_file_that_cannot_be_used_is_78(
+    private: Folder, command: str, content: str, beginnings: list[str]
+) -> None:
+    (private.path / "users.toml").write_text(content)
+    found = refused(private, write('represent = "secret"', tables=USERS), command)
+    assert len(found) == len(beginnings)
+    for one, beginning in zip(found, beginnings, strict=True):
+        assert one.startswith(f"users.file: users.toml: {beginning}")
+
+
+@COMMANDS
+def test_a_users_file_that_others_can_read_is_78(private: Folder, command: str) -> None:
+    (private.path / "users.toml").chmod(0o644)
+    found = "mode 0644, so that others can read or change it, expected mode 0600, or at most 0640"
+    assert refused(private, write('represent = "secret"', tables=USERS), command) == [
+        f"users.file: users.toml: found {found}"
+    ]
+
+
+@COMMANDS
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("", "no JSON object"),
+        ("hunter2", "no JSON object"),
+        ("[]", "no JSON object"),
+        ("{}", "no key of use"),
+        ('{"keys": []}', "no key of use"),
+        (json.dumps({"keys": [{**KEY, "use": "enc"}]}), "no key of use"),
+    ],
+)
+def test_a_file_without_keys_is_78(private: Folder, command: str, content: str, found: str) -> None:
+    (private.path / "keys.json").write_text(content)
+    text = write('represent = "xclient"', tables=JWKS + 'jwks_file = "keys.json"\n')
+    expected = "expected a set of keys (RFC 7517), with one for"
+    assert refused(private, text, command) == [
+        f'tokens.jwks_file: found {found} in "keys.json", {expected} RS256 or ES256'
+    ]
+
+
+@COMMANDS
+def test_keys_for_other_algorithms_are_78(private: Folder, command: str) -> None:
+    text = write('represent = "xclient"', tables=JWKS + 'jwks_file = "keys.json"\nalgorithms = ["EdDSA"]\n')
+    (found,) = refused(private, text, command)
+    assert found.endswith("with one for EdDSA")
+
+
+@COMMANDS
+def test_the_problems_of_all_files_are_told_at_once(private: Folder, command: str) -> None:
+    for name in ("users.toml", "keys.json"):
+        (private.path / name).write_text("hunter2")
+    text = write('represent = "xclient"', tables=USERS + JWKS + 'jwks_file = "keys.json"\n')
+    found = refused(private, text, command)
+    assert [one.partition(":")[0] for one in found] == ["users.file", "tokens.jwks_file"]
 
 
 def test_cram_md5_is_a_warning_where_clients_may_use_it(private: Folder) -> None:

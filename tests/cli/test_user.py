@@ -225,21 +225,41 @@ def test_a_token_that_was_replaced_while_the_operator_typed_is_kept(
     edit = userfile.edit
     rotated = UpstreamLogin("alice-at-legacy", Secret(b"rotated"))
 
-    def late(path: Path, change: userfile.Edit) -> userfile.Loaded:
+    def late(path: Path, change: userfile.Edit, *, new: bool = False) -> userfile.Loaded:
         edit(path, lambda roster: roster.including("alice", User(roster.users["alice"].credentials, rotated)))
-        return edit(path, change)
+        return edit(path, change, new=new)
 
     monkeypatch.setattr(userfile, "edit", late)
     staffed.does("set", "alice", typed=TWICE)
     assert staffed.users()["alice"].upstream == rotated
 
 
+def test_set_forgets_the_login_upstream(staffed: Desk) -> None:
+    before = staffed.users()["alice"]
+    staffed.does("set", "alice", "--no-upstream")
+    assert staffed.users()["alice"] == User(before.credentials)
+    staffed.does("set", "bob", "--no-upstream")  # who had none
+    assert staffed.users()["bob"].upstream is None
+
+
+def test_set_forgets_the_login_upstream_and_changes_the_password(staffed: Desk) -> None:
+    staffed.does("set", "alice", "--no-upstream", "--password-file", staffed.holding("password", WRONG.reveal()))
+    assert staffed.users()["alice"].upstream is None
+    assert staffed.accepts("alice", WRONG)
+
+
 # --- remove, list, verify --------------------------------------------------------------------------------------------
 
 
 def test_remove(staffed: Desk) -> None:
-    staffed.does("remove", "alice")
+    assert staffed.does("remove", "alice").output == ""
     assert list(staffed.users()) == ["bob"]
+
+
+def test_remove_the_last_user(staffed: Desk) -> None:
+    staffed.does("remove", "alice")
+    assert staffed.does("remove", "bob").output == ""
+    assert staffed.users() == {}
 
 
 def test_list_shows_names_and_forms_and_no_secret(staffed: Desk) -> None:
@@ -279,6 +299,9 @@ def test_a_name_that_is_not_there_is_1(staffed: Desk, command: str) -> None:
         (["add", "carol", "--no-password", "--cram-md5"], "contradicts the other options"),
         (["add", "carol", "--no-password", "--password-file", "-"], "contradicts the other options"),
         (["add", "carol", "--no-password", "--upstream-user", "c"], "needs --upstream-secret-file as well"),
+        (["set", "alice", "--no-upstream", "--upstream-user", "b"], "contradicts the other options"),
+        (["set", "alice", "--no-upstream", "--upstream-secret-file", "-"], "contradicts the other options"),
+        (["add", "carol", "--no-upstream"], "No such option"),
         (["set", "bob", "--upstream-user", "b"], "needs --upstream-secret-file as well"),
         (["set", "alice", "--upstream-user", "a\nb"], "one line of text, without NUL"),
         (["set", "alice", "--upstream-user", ""], "one line of text, without NUL"),
@@ -293,20 +316,33 @@ def test_a_usage_error_is_2(staffed: Desk, arguments: list[str], hint: str) -> N
     assert hint in said
 
 
-@pytest.mark.parametrize("octets", [b"", b"\n", b"hunter2\xff", b"hunter2\0"])
-def test_a_password_that_nobody_could_send_is_2_and_not_shown(staffed: Desk, octets: bytes) -> None:
-    code, said = staffed.fails("set", "alice", "--password-file", staffed.holding("password", octets))
+@pytest.mark.parametrize("option", ["--password-file", "--upstream-secret-file"])
+@pytest.mark.parametrize(
+    ("octets", "trouble"),
+    [
+        (b"", "nothing"),
+        (b"\n", "nothing"),
+        (b"hunter2\xff", "octets that are not UTF-8"),
+        (b"hunter2\0", "NUL"),
+        (b"hunter2\nmore", "several lines"),
+        (b"hunter2\n\n", "several lines"),
+        (b"hunter2\rmore\n", "several lines"),
+    ],
+)
+def test_a_secret_that_nobody_could_send_is_2_and_not_shown(
+    staffed: Desk, option: str, octets: bytes, trouble: str
+) -> None:
+    file = staffed.holding("secret", octets)
+    code, said = staffed.fails("set", "alice", option, file)
+    assert code == 2
+    assert f"found {trouble} in {file}, expected a password on one line, and nothing else" in said
+    assert "hunter2" not in said
+
+
+def test_a_typed_password_that_nobody_could_send_is_2(staffed: Desk) -> None:
+    code, said = staffed.fails("set", "alice", typed="hunter2\0\nhunter2\0\n")
     assert code == 2
     assert "a password in UTF-8, not empty, without NUL" in said
-    assert "hunter2" not in said
-
-
-@pytest.mark.parametrize("octets", [b"", b"hunter2\xff", b"hunter2\0", b"hunter2\nmore"])
-def test_a_secret_that_nobody_could_send_is_2_and_not_shown(staffed: Desk, octets: bytes) -> None:
-    code, said = staffed.fails("set", "alice", "--upstream-secret-file", staffed.holding("secret", octets))
-    assert code == 2
-    assert "one line of text, without NUL" in said
-    assert "hunter2" not in said
 
 
 def test_a_bad_users_file_is_78_before_anything_is_asked(desk: Desk) -> None:
@@ -329,6 +365,38 @@ def test_a_file_that_others_can_read_is_78(staffed: Desk) -> None:
 @pytest.mark.parametrize("arguments", [["set", "a"], ["remove", "a"], ["list"], ["verify", "a"]])
 def test_no_users_file_is_78(desk: Desk, arguments: list[str]) -> None:
     assert desk.fails(*arguments) == (78, "FILE: found No such file or directory, expected a file that can be read")
+
+
+@pytest.mark.parametrize("arguments", [["add", "a"], ["set", "a"], ["remove", "a"], ["list"], ["verify", "a"]])
+def test_a_users_file_that_cannot_be_looked_at_is_78(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "plain").write_text("")
+    told = "FILE: found Not a directory, expected a file that can be read"
+    assert Desk(tmp_path / "plain").fails(*arguments) == (78, told)
+
+
+def test_it_says_for_what_it_waits(staffed: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit, patience = userfile.edit, []
+
+    def locked(path: Path, change: userfile.Edit, *, new: bool, **longer: float) -> userfile.Loaded:
+        patience.append(longer.get("patience_seconds"))
+        if not longer:
+            raise userfile.Locked(path.parent)
+        return edit(path, change, new=new)
+
+    monkeypatch.setattr(userfile, "edit", locked)
+    result = staffed.does("remove", "alice")
+    assert result.stderr == f"waiting: somebody holds the lock on {staffed.folder}; `lslocks` tells who\n"
+    assert patience == [None, 60]
+    assert list(staffed.users()) == ["bob"]
+
+
+def test_a_lock_that_somebody_keeps_is_69(staffed: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(0, 1000, 100))
+    monkeypatch.setattr(userfile, "_lock", lambda _descriptor: False)
+    monkeypatch.setattr(userfile, "monotonic", lambda: next(now))
+    code, said = staffed.fails("remove", "alice")
+    assert code == 69
+    assert said.splitlines()[-1] == (f"gatepost: FILE cannot be written: somebody holds the lock on {staffed.folder}")
 
 
 def test_what_the_system_refuses_is_69(staffed: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ USERS = '[users]\nfile = "users.toml"\n'
 CHECKING = USERS + "verify_passwords = true\n"
 JWKS = '[tokens]\njwks_file = "keys.json"\nissuer = "https://id.example.org"\naudience = "smtp"\n'
 INTROSPECTION = (
-    '[tokens]\nintrospection_url = "https://id.example.org/ask"\n'
+    '[tokens]\nintrospection_url = "https://id.example.org/ask"\naudience = "smtp"\n'
     'client_id = "gatepost"\nclient_secret_file = "secret"\n'
 )
 CREDENTIALS = (
@@ -155,7 +155,7 @@ ONE_OF = "expected one of jwks_url, jwks_file and introspection_url"
     [
         ("[tokens]\n", [f"tokens: found none of them, {ONE_OF}"]),
         (JWKS + 'jwks_url = "https://id.example.org"\n', [f"tokens: found jwks_url and jwks_file, {ONE_OF}"]),
-        (INTROSPECTION + 'jwks_url = "http:"\nissuer = "a"\naudience = "b"\n', ["tokens: found jwks_url and intro"]),
+        (INTROSPECTION + 'jwks_url = "http:"\nissuer = "a"\n', ["tokens: found jwks_url and intro"]),
         ("[tokens]\njwks_url = 5\nissuer = 'a'\naudience = 'b'\n", ["tokens.jwks_url: found the whole number 5"]),
         (
             '[tokens]\njwks_file = "keys.json"\n',
@@ -166,7 +166,7 @@ ONE_OF = "expected one of jwks_url, jwks_file and introspection_url"
         ),
         (JWKS.replace('"smtp"', '""'), ["tokens.audience: found nothing, expected what `aud` must be"]),
         (
-            '[tokens]\nintrospection_url = "https://id.example.org/ask"\n',
+            '[tokens]\nintrospection_url = "https://id.example.org/ask"\nscope = "smtp"\n',
             [
                 "tokens.client_id: found nothing, expected a value with introspection_url",
                 "tokens.client_secret_file: found nothing, expected a value with introspection_url",
@@ -187,6 +187,61 @@ def test_what_checking_tokens_needs(folder: Folder, table: str, complaints: list
     assert len(found) == len(complaints)
     for one, beginning in zip(found, complaints, strict=True):
         assert one.startswith(beginning)
+
+
+@pytest.mark.parametrize("lines", ["", 'audience = ""\n', 'scope = ""\nissuer = "https://id.example.org"\n'])
+def test_introspection_needs_what_a_token_was_made_for(folder: Folder, lines: str) -> None:
+    table = INTROSPECTION.replace('audience = "smtp"\n', lines)
+    expected = "what `aud` must contain, or tokens.scope, with introspection_url: else a token for anything is good"
+    assert folder.complaints(write(*LOOPBACK, *XCLIENT, tables=table)) == [
+        f"tokens.audience: found nothing, expected {expected}"
+    ]
+
+
+def test_introspection_by_scope_alone(folder: Folder) -> None:
+    table = INTROSPECTION.replace("audience", "scope")
+    assert folder.load(write(*LOOPBACK, *XCLIENT, tables=table))
+
+
+CHECKS = CHECKING + "verifications = 4\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            write(*LOOPBACK, *XCLIENT, tables=INTROSPECTION + 'algorithms = ["PS512"]\n'),
+            "tokens.algorithms: found a value, expected nothing with introspection_url",
+        ),
+        (
+            write(*LOOPBACK, *XCLIENT, tables=JWKS + 'ca = "ca.pem"\n'),
+            "tokens.ca: found a value, expected nothing with jwks_file",
+        ),
+        (
+            write(*LOOPBACK, *XCLIENT, tables=USERS + "verifications = 2\n"),
+            "users.verifications: found a value, expected nothing without verify_passwords = true",
+        ),
+        (
+            write(*LOOPBACK, tls='client_identity = "email"'),
+            "tls.client_identity: found a value, expected nothing without client_ca",
+        ),
+    ],
+)
+def test_a_key_without_effect_is_a_mistake(folder: Folder, text: str, complaint: str) -> None:
+    assert folder.complaints(text) == [complaint]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        write(*LOOPBACK, *XCLIENT, tables=INTROSPECTION + 'ca = "ca.pem"\n'),
+        write(*LOOPBACK, *XCLIENT, tables=JWKS + 'algorithms = ["PS512"]\n'),
+        write(*LOOPBACK, *XCLIENT, tables=CHECKS),
+        client_ca(write(*LOOPBACK, *XCLIENT, tls='client_identity = "email"')),
+    ],
+)
+def test_the_same_keys_where_they_have_one(folder: Folder, text: str) -> None:
+    assert folder.load(text)
 
 
 def test_tokens_are_obtained_only_to_represent_users(folder: Folder) -> None:

@@ -49,19 +49,16 @@ def test_one_newline_at_the_end_is_no_part_of_a_password(content: bytes, passwor
     assert strip_newline(content) == password
 
 
-TOKENS = '[tokens]\n{}\nintrospection_url = "https://id.example.org"\nclient_id = "gatepost"'
+TOKENS = '[tokens]\n{}\nintrospection_url = "https://id.example.org"\naudience = "mail"\nclient_id = "gatepost"'
 OAUTH = '[oauth]\n{}\ntoken_url = "https://id.example.org"\nclient_id = "gatepost"\ngrant = "client_credentials"'
 
 
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        ("upstream.service_password_file", write().replace('"secret"', '"none"')),
         ("users.file", write().replace('"users.toml"', '"none"')),
-        ("tokens.client_secret_file", write(TOKENS.format('client_secret_file = "none"'))),
         ("tokens.ca", write(TOKENS.format('client_secret_file = "secret"\nca = "none"'))),
         ("tokens.jwks_file", write('[tokens]\njwks_file = "none"\nissuer = "a"\naudience = "b"')),
-        ("oauth.client_secret_file", write(OAUTH.format('client_secret_file = "none"'))),
         ("oauth.ca", write(OAUTH.format('client_secret_file = "secret"\nca = "none"'))),
     ],
 )
@@ -69,6 +66,29 @@ def test_a_file_that_is_missing_is_named_at_its_key(folder: Folder, key: str, te
     found = [one for one in folder.complaints(text) if not one.startswith("oauth: ")]  # needs another `represent`
     assert found == [
         f'{key}: found "none", which cannot be read (No such file or directory), expected a file that can be read'
+    ]
+
+
+@pytest.mark.parametrize(
+    "secret", ["hunter2", "hun/ter.2", "/hunter2", "secret/hunter2", "hunter2" * 100, "hunter2\\u0000"]
+)
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("upstream.service_password_file", write().replace('"secret"', '"PATH"')),
+        ("tokens.client_secret_file", write(TOKENS.format('client_secret_file = "PATH"'))),
+        ("oauth.client_secret_file", write(OAUTH.format('client_secret_file = "PATH"'))),
+    ],
+)
+def test_a_secret_where_its_path_belongs_is_not_shown(folder: Folder, key: str, text: str, secret: str) -> None:
+    found = [one for one in folder.complaints(text.replace("PATH", secret)) if not one.startswith("oauth: ")]
+    assert found == [f"{key}: found a path that names no file, expected a file that can be read"]
+
+
+def test_the_path_of_a_secret_that_is_no_file_is_shown(folder: Folder) -> None:
+    (folder.path / "folder").mkdir()
+    assert folder.complaints(write().replace('"secret"', '"folder"')) == [
+        'upstream.service_password_file: found "folder", which is not a file, expected a file that can be read'
     ]
 
 

@@ -145,15 +145,17 @@ def with_tables(*lines: str) -> str:
         "https://id.example.org/keys\\u0000",
         "https://\u00e9.example.org/keys",
         "id.example.org",
+        "https://id.example.org/" + "a" * 1978,
         "",
     ],
 )
 def test_a_url_begins_with_https_and_a_host(folder: Folder, url: str) -> None:
     (found,) = folder.complaints(
-        with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', SECRET)
+        with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', 'audience = "mail"', SECRET)
     )
     assert found.startswith("tokens.introspection_url: found ")
-    assert found.endswith('expected a URL that begins with "https://" and a host, without a user name or a password')
+    form = 'a URL of at most 2000 characters that begins with "https://" and a host, without a user name or a password'
+    assert found.endswith(f", expected {form}")
 
 
 @pytest.mark.parametrize(
@@ -165,10 +167,13 @@ def test_a_url_begins_with_https_and_a_host(folder: Folder, url: str) -> None:
         "https://[2001:db8::1]:8443/",
         "https://[::1]/",
         "https://192.0.2.1",
+        "https://id.example.org/" + "a" * 1977,
     ],
 )
 def test_a_url_may_have_a_port_a_path_and_a_query(folder: Folder, url: str) -> None:
-    found = folder.load(with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', SECRET))
+    found = folder.load(
+        with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', 'audience = "mail"', SECRET)
+    )
     assert found.tokens is not None
     assert found.tokens.introspection_url == url
 
@@ -177,7 +182,7 @@ def test_a_url_may_have_a_port_a_path_and_a_query(folder: Folder, url: str) -> N
 def test_a_url_holds_no_user_name_and_no_password_and_neither_is_shown(folder: Folder, user: str) -> None:
     url = f"https://{user}id.example.org/keys"
     (found,) = folder.complaints(
-        with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', SECRET)
+        with_tables("[tokens]", f'introspection_url = "{url}"', 'client_id = "gatepost"', 'audience = "mail"', SECRET)
     )
     assert found.startswith("tokens.introspection_url: found a text that is not shown")
     assert "hunter2" not in found
@@ -191,7 +196,7 @@ def test_a_url_holds_no_user_name_and_no_password_and_neither_is_shown(folder: F
         ('file = "users.toml"\nlern = true', 'users.lern: unknown key, did you mean "learn"?'),
         ('file = "users.toml"\nlearn = 1', "users.learn: found the whole number 1, expected true or false"),
         (
-            'file = "users.toml"\nverifications = 0',
+            'file = "users.toml"\nverify_passwords = true\nverifications = 0',
             "users.verifications: found 0, expected a whole number from 1 to 64",
         ),
     ],
@@ -199,3 +204,40 @@ def test_a_url_holds_no_user_name_and_no_password_and_neither_is_shown(folder: F
 def test_a_mistake_in_a_table_that_may_be_left_out(folder: Folder, line: str, complaint: str) -> None:
     (found,) = folder.complaints(with_tables("[users]", line))
     assert found.startswith(complaint)
+
+
+@pytest.mark.parametrize("key", ["introspection_url", "jwks_url"])
+@pytest.mark.parametrize(
+    "url", ["https://id.example.org/i?key=hunter2 ", "id.example.org?key=hunter2", "x?hunter2@y:z"]
+)
+def test_what_stands_behind_the_path_of_a_url_is_not_shown(folder: Folder, key: str, url: str) -> None:
+    text = with_tables("[tokens]", f'{key} = "{url}"', 'client_id = "gatepost"', 'audience = "mail"', SECRET)
+    (found,) = [one for one in folder.complaints(text) if one.startswith(f"tokens.{key}: ")]
+    assert found.startswith(f'tokens.{key}: found "{url.partition("?")[0]}?...", expected a URL')
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("value", ["123456", "12.5"])
+def test_a_number_where_the_path_of_a_secret_belongs_is_not_shown(folder: Folder, value: str) -> None:
+    text = with_tables("[tokens]", 'introspection_url = "https://id.example.org"', 'client_id = "gatepost"')
+    (found,) = folder.complaints(f'{text}\naudience = "mail"\nclient_secret_file = {value}')
+    assert found == (
+        "tokens.client_secret_file: found a value that is not shown, for it may be a secret, "
+        "expected the path of a file"
+    )
+
+
+@pytest.mark.parametrize("scope", ["openid smtp", " ", "a\\tb", 'a\\"b', "a\\\\b", "\u00e9", "x" * 256])
+def test_the_scope_of_a_token_is_one_word(folder: Folder, scope: str) -> None:
+    text = with_tables("[tokens]", 'introspection_url = "https://id.example.org"', 'client_id = "gatepost"', SECRET)
+    (found,) = folder.complaints(f'{text}\naudience = "mail"\nscope = "{scope}"')
+    assert found.startswith("tokens.scope: found ")
+    assert found.endswith("expected one word of a token's scope, without spaces")
+
+
+@pytest.mark.parametrize("scope", ["smtp", "https://outlook.office.com/SMTP.Send", "x" * 255])
+def test_a_word_of_a_scope(folder: Folder, scope: str) -> None:
+    text = with_tables("[tokens]", 'introspection_url = "https://id.example.org"', 'client_id = "gatepost"', SECRET)
+    found = folder.load(f'{text}\nscope = "{scope}"').tokens
+    assert found is not None
+    assert found.scope == scope

@@ -52,7 +52,7 @@ def test_the_reference_page_says_which_tables_must_be_there() -> None:
     [
         "| `algorithms` | a list of one or more, each the name of a signature with a public key, like",
         '| `relay` | a list, each item "CRAM-MD5", "SCRAM-SHA-1" or "SCRAM-SHA-256" | none |',
-        '| `jwks_url` | a URL that begins with "https://" and a host, without a user name or a password | none',
+        '| `jwks_url` | a URL of at most 2000 characters that begins with "https://" and a host, without a user',
         "| `file` | the path of a file | must be set |",
         '| `grant` | "client_credentials" or "refresh_token" | must be set |',
         '| `users` | a list, each item a login, or "*@" and a domain for all of its logins | none |',

@@ -87,6 +87,11 @@ def _user(claims: Mapping[str, Any], name: str) -> str | None:
     user = claims.get(name)
     if not isinstance(user, str) or not 0 < len(user) <= USER_CHARACTERS or not user.isprintable():
         return None
-    if name == "email" and claims.get("email_verified") in (False, "false"):
+    if name == "email" and not _is_true(claims.get("email_verified", True)):
         return None  # OpenID Connect Core section 5.1: anyone may have claimed the address
     return user
+
+
+def _is_true(value: object) -> bool:
+    """Some providers write it as a text."""
+    return value is True or value == "true"

@@ -5,40 +5,63 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import trio
 
 from gatepost.backends.asking import Meter
 from gatepost.backends.cache import Cache
 from gatepost.backends.claims import find_holder, presentable
+from gatepost.backends.flight import Flights
 from gatepost.backends.web import Client, Endpoint
 from gatepost.sasl.questions import Holder
 from gatepost.sasl.secret import Secret
 from gatepost.settings import TokenSettings
 
 REMEMBER_SECONDS = 30.0  # how long a revoked token may still open a conversation
-REMEMBERED = 10_000
+REMEMBER_BAD_SECONDS = 5.0  # how long a token that was just made good may still be refused
+REMEMBERED = 10_000  # of good ones, and as many bad ones
+
+# RFC 7662 section 2.2 has the types of RFC 6749 section 5.1, so "Bearer"; some providers tell the kind instead. What is
+# called anything else is no access token (Keycloak: "Refresh", "ID"), or good only with a proof ("DPoP").
+TYPES = {"bearer", "access_token"}
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """The provider, who gatepost is to it, and how it answers."""
+
+    endpoint: Endpoint
+    client: Client
+    meter: Meter
+
+    async def ask(self, token: Secret) -> dict[str, Any]:
+        """What the provider says of a token. Raises NoAnswer."""
+        form: dict[str, str | Secret] = {"token": token, "token_type_hint": "access_token"}
+        with self.meter.asking():
+            return (await self.endpoint.post(form, self.client)).require()
 
 
 class IntrospectionCheck:
-    """Good tokens are remembered shortly, because mail programs open several connections at once.
+    """Answers are remembered shortly: mail programs open several connections at once, and try again soon.
 
-    Bad ones are not: there are as many of them as an attacker likes. What is remembered is a keyed hash, so memory
-    holds no token, and how long a search takes says nothing about one.
+    There are as many bad tokens as a stranger likes, so they have a memory of their own, in which they displace no good
+    one. What is remembered is a keyed hash: memory holds no token, and how long a search takes says nothing about one.
     """
 
     def __init__(
-        self, settings: TokenSettings, endpoint: Endpoint, meter: Meter, *, client: Client, now: Callable[[], float]
+        self, settings: TokenSettings, provider: Introspection, now: Callable[[], float], nursery: trio.Nursery
     ) -> None:
         self._settings = settings
-        self._endpoint = endpoint
-        self._meter = meter
-        self._client = client
+        self._provider = provider
         self._now = now
         self._key = secrets.token_bytes(32)
+        self._flights: Flights[bytes, Holder | None] = Flights(nursery)
         self._good: Cache[bytes, tuple[Holder, float]] = Cache(REMEMBERED)
+        self._bad: Cache[bytes, bool] = Cache(REMEMBERED)
 
     async def check(self, token: Secret) -> Holder | None:
         """Whom the token is for; None: it is not valid. Raises NoAnswer."""
@@ -47,22 +70,28 @@ class IntrospectionCheck:
         digest = hmac.digest(self._key, token.reveal(), hashlib.sha256)
         remembered = self._good.get(digest)
         if remembered is not None:
-            self._meter.cached()
+            self._provider.meter.cached()
             holder, then = remembered
             return _later(holder, trio.current_time() - then)
-        found = await self._ask(token)
-        if found is not None:
-            seconds = REMEMBER_SECONDS if found.seconds is None else min(REMEMBER_SECONDS, found.seconds)
-            self._good.put(digest, (found, trio.current_time()), seconds)
+        if self._bad.get(digest):
+            self._provider.meter.cached()
+            return None
+        return await self._flights.join(digest, partial(self._ask, digest, token))
+
+    async def _ask(self, digest: bytes, token: Secret) -> Holder | None:
+        claims = await self._provider.ask(token)
+        found = find_holder(claims, self._settings, self._now()) if _is_active_access_token(claims) else None
+        if found is None:
+            self._bad.put(digest, value=True, seconds=REMEMBER_BAD_SECONDS)
+            return None
+        seconds = REMEMBER_SECONDS if found.seconds is None else min(REMEMBER_SECONDS, found.seconds)
+        self._good.put(digest, (found, trio.current_time()), seconds)
         return found
 
-    async def _ask(self, token: Secret) -> Holder | None:
-        with self._meter.asking():
-            reply = await self._endpoint.post({"token": token, "token_type_hint": "access_token"}, self._client)
-            claims = reply.require()
-        if claims.get("active") is not True:
-            return None
-        return find_holder(claims, self._settings, self._now())
+
+def _is_active_access_token(claims: Mapping[str, Any]) -> bool:
+    kind = claims.get("token_type", "Bearer")
+    return claims.get("active") is True and isinstance(kind, str) and kind.lower() in TYPES
 
 
 def _later(holder: Holder, seconds: float) -> Holder:

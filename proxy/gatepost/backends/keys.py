@@ -2,12 +2,15 @@
 
 Fetched keys are renewed every hour whether or not anyone logs in, so a login waits for the provider only when its token
 names a key that is not known. That is how a rotation is followed within one login. As anyone can name unknown keys,
-the provider is asked at most every 30 seconds, for all conversations together. While it does not answer, the last good
-keys stay in use for a day: so long a key may be believed that was withdrawn in the meantime.
+the provider is asked at most three times in 30 seconds, for all conversations together, and not soon again about the
+same one. Whoever then names yet another unknown key is told to come again, not that the token is bad, for nobody knows.
+While the provider does not answer, the last good keys stay in use for a day: so long a key may be believed that was
+withdrawn in the meantime.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,14 +21,18 @@ import jwt
 import trio
 
 from gatepost.backends.asking import Meter, NoAnswer
+from gatepost.backends.cache import Cache
 from gatepost.backends.flight import Flights
 from gatepost.backends.web import ANSWER_BYTES, Endpoint, parse_object
 from gatepost.facts import BackendResult
 
 RENEW_SECONDS = 3600.0
 KEEP_SECONDS = 24 * 3600.0
-ASK_SECONDS = 30.0  # between two askings because of keys that are not known
-RETRY_SECONDS = 5.0  # the same after an asking without an answer
+ASKINGS, ASK_SECONDS = 3, 30.0  # so many in so long
+MISSING_SECONDS = 15.0  # for so long a key that was asked for is not, so that one odd device leaves askings to others
+MISSING = 100  # such keys
+RETRY_SECONDS = 5.0  # after an asking without an answer
+TRIED = 5  # keys for one token that names none: while keys are rotated, two or three fit
 KEYS = 100  # in a set; more are no set of a provider that rotates now and then
 RSA_BITS = range(2048, 16384 + 1)  # RFC 7518 section 3.3; OpenSSL's own limit
 
@@ -53,8 +60,8 @@ class Key:
 class Keys(Protocol):
     """Where keys come from."""
 
-    async def find(self, key_id: str | None, algorithm: str) -> Key | None:
-        """The key that a token names; None: there is none for this algorithm. Raises NoAnswer."""
+    async def find(self, key_id: str | None, algorithm: str) -> Sequence[Key]:
+        """The keys that a token may be signed with, few or none. Raises NoAnswer."""
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -105,10 +112,9 @@ def _build(public: dict[str, Any], algorithm: str) -> jwt.PyJWK | None:
     return key if good else None
 
 
-def choose(keys: Sequence[Key], key_id: str | None, algorithm: str) -> Key | None:
-    """The only one that fits. A token that names no key fits each; two keys of one name differ in algorithm."""
-    fitting = [key for key in keys if key.algorithm == algorithm and key_id in (None, key.id)]
-    return fitting[0] if len(fitting) == 1 else None
+def choose(keys: Sequence[Key], key_id: str | None, algorithm: str) -> Sequence[Key]:
+    """Those that fit. A token that names no key fits each; names "SHOULD" be distinct (RFC 7517 section 4.5)."""
+    return [key for key in keys if key.algorithm == algorithm and key_id in (None, key.id)][:TRIED]
 
 
 # --- where they come from --------------------------------------------------------------------------------------------
@@ -123,16 +129,21 @@ class FetchedKeys:
         self._meter = meter
         self._flights: Flights[None, None] = Flights(nursery)
         self._keys: list[Key] = []
-        self._good_until = self._ask_from = float("-inf")
+        self._good_until = self._retry_from = float("-inf")
+        self._missing: Cache[tuple[str | None, str], bool] = Cache(MISSING)
+        self._answered: deque[float] = deque(maxlen=ASKINGS)  # when
         self._trouble: BackendResult | None = None
 
-    async def find(self, key_id: str | None, algorithm: str) -> Key | None:
-        key = self._known(key_id, algorithm)
-        if key is None:
-            await self._flights.join(None, self._renew)
-            return self._known(key_id, algorithm)
-        self._meter.cached()
-        return key
+    async def find(self, key_id: str | None, algorithm: str) -> Sequence[Key]:
+        keys = self._known(key_id, algorithm)
+        if keys or self._missing.get((key_id, algorithm)):
+            self._meter.cached()
+            return keys
+        await self._flights.join(None, self._renew)
+        keys = self._known(key_id, algorithm)
+        if not keys:
+            self._missing.put((key_id, algorithm), value=True, seconds=MISSING_SECONDS)
+        return keys
 
     async def keep_fresh(self) -> None:
         while True:
@@ -140,29 +151,29 @@ class FetchedKeys:
                 await self._flights.join(None, self._renew)
             await trio.sleep(RENEW_SECONDS if self._trouble is None else RETRY_SECONDS)
 
-    def _known(self, key_id: str | None, algorithm: str) -> Key | None:
-        return choose(self._keys, key_id, algorithm) if trio.current_time() < self._good_until else None
+    def _known(self, key_id: str | None, algorithm: str) -> Sequence[Key]:
+        return choose(self._keys, key_id, algorithm) if trio.current_time() < self._good_until else []
 
     async def _renew(self) -> None:
-        """Ask, unless it was done just now. Raises NoAnswer when the last asking had none: then nothing is known."""
+        """Raises NoAnswer when the provider has none, had none just now, or was asked often enough."""
         now = trio.current_time()
-        if now >= self._ask_from:
-            self._ask_from = now + ASK_SECONDS
-            await self._ask()
-        else:
+        if self._trouble is not None and now < self._retry_from:
             self._meter.cached()
-            if self._trouble is not None:
-                raise NoAnswer(self._trouble)
+            raise NoAnswer(self._trouble)
+        with self._meter.asking():
+            if len(self._answered) == ASKINGS and now < self._answered[0] + ASK_SECONDS:
+                raise NoAnswer(BackendResult.BUSY)
+            await self._ask()
 
     async def _ask(self) -> None:
         try:
-            with self._meter.asking():
-                self._keys = read_keys((await self._endpoint.get()).require(), self._algorithms)
+            self._keys = read_keys((await self._endpoint.get()).require(), self._algorithms)
         except NoAnswer as failed:
             self._trouble = failed.result
-            self._ask_from = trio.current_time() + RETRY_SECONDS
+            self._retry_from = trio.current_time() + RETRY_SECONDS
             raise
         self._trouble = None
+        self._answered.append(trio.current_time())
         self._good_until = trio.current_time() + KEEP_SECONDS
 
 
@@ -176,7 +187,7 @@ class FileKeys:
         self._keys: list[Key] = []
         self._seen: tuple[int, int, int] | None = None
 
-    async def find(self, key_id: str | None, algorithm: str) -> Key | None:
+    async def find(self, key_id: str | None, algorithm: str) -> Sequence[Key]:
         await trio.lowlevel.checkpoint()
         try:
             self._reload()

@@ -61,13 +61,16 @@ class Change:
 
     before: User
     after: User
+    tried: tuple[User, ...] = ()
+    """What it was to be before, and may be by now, for nobody saw how that ended."""
 
     def on(self, now: User) -> User:
         """The same change to what stands there now. What was changed since stays: whoever did that knew better."""
+        ours = (self.before, *self.tried)
         changed = {
             part.name: getattr(self.after, part.name)
             for part in fields(User)
-            if getattr(now, part.name) == getattr(self.before, part.name)
+            if any(getattr(now, part.name) == getattr(user, part.name) for user in ours)
         }
         return replace(now, **changed)
 

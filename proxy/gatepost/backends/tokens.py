@@ -17,7 +17,7 @@ import trio
 
 from gatepost.backends.asking import Meter, Record
 from gatepost.backends.claims import find_holder, presentable
-from gatepost.backends.introspection import IntrospectionCheck
+from gatepost.backends.introspection import Introspection, IntrospectionCheck
 from gatepost.backends.keys import FetchedKeys, FileKeys, Keys
 from gatepost.backends.web import Client, Endpoint
 from gatepost.facts import Backend
@@ -51,13 +51,11 @@ class JwtCheck:
         header = self._header(token)
         if header is None:
             return None
-        key = await self._keys.find(header.get("kid"), header["alg"])
-        if key is None:
-            return None
-        claims = self._verified(token, key.key)
-        if claims is None or "exp" not in claims:
-            return None
-        return find_holder(claims, self._settings, self._now())
+        for key in await self._keys.find(header.get("kid"), header["alg"]):
+            claims = self._verified(token, key.key)
+            if claims is not None:
+                return find_holder(claims, self._settings, self._now()) if "exp" in claims else None
+        return None
 
     def _header(self, token: Secret) -> dict[str, Any] | None:
         """The header of a token that is worth a look at its signature."""
@@ -95,9 +93,10 @@ async def token_check(
     """
     if settings.introspection_url is not None:
         client = Client.load(settings.client_id, settings.client_secret_file)
-        async with Endpoint(settings.introspection_url, settings.ca) as endpoint:
-            meter = Meter(Backend.INTROSPECTION, record)
-            yield IntrospectionCheck(settings, endpoint, meter, client=client, now=now)
+        async with Endpoint(settings.introspection_url, settings.ca) as endpoint, trio.open_nursery() as nursery:
+            provider = Introspection(endpoint, client, Meter(Backend.INTROSPECTION, record))
+            yield IntrospectionCheck(settings, provider, now, nursery)
+            nursery.cancel_scope.cancel()
         return
     async with _keys(settings, record) as keys:
         yield JwtCheck(settings, keys, now)

@@ -2,18 +2,22 @@
 
 An edit is read, change, write under a lock on the folder, so that of two edits none is lost. The lock is the folder's
 own, and not a file's, because root and the service edit it in turn and neither could open the other's lock file.
+Whoever can read the folder can take that lock and keep it, so it is waited for only so long.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 
 from gatepost.backends import userformat
 from gatepost.backends.roster import Roster
@@ -25,8 +29,23 @@ NEW_MODE = 0o600
 # and a service under systemd reads root's file the same way. Whoever may write could add a user, so nobody else may.
 _FORBIDDEN = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
 
-Signature = tuple[int, int, int]
+LOCK_SECONDS = 1.0  # an edit of ten thousand users takes about as long
+_LOOK_SECONDS = 0.05
+_TEMPORARY = re.compile(r"[a-z0-9_]{8}", re.ASCII)  # what `tempfile` adds to the prefix
+
+Signature = tuple[int, ...]
 Edit = Callable[[Roster], Roster]
+
+
+class Unreadable(Unusable):
+    """What is in the file is not known. That may pass without a change of the file."""
+
+
+class Locked(OSError):
+    """Somebody else holds the lock on the folder, and goes on holding it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(errno.EAGAIN, f"somebody holds the lock on {folder}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +60,33 @@ def signature(path: Path) -> Signature | None:
     """Enough to see a change, also when a symlink on the way was swapped; None: there is no such file."""
     try:
         return _signature(path.stat())
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
 def load(path: Path, *, new: bool = False) -> Loaded:
     """With `new`, there may be no file yet, or an empty one. Raises Unusable."""
-    status, text = (None, "") if new and not path.exists() else _read(path)
+    status, text = (None, "") if new and _is_missing(path) else _read(path)
     roster = Roster.empty() if new and not text.strip() else _parse(path, text)
     return Loaded(roster, _signature(status) if status else None)
 
 
-def edit(path: Path, change: Edit, *, new: bool = False) -> Loaded:
+def edit(path: Path, change: Edit, *, new: bool = False, patience_seconds: float = LOCK_SECONDS) -> Loaded:
     """Replace the file by what `change` makes of it, keeping its mode and its owner. A symlink is followed.
 
-    Raises Unusable, OSError, and what `change` raises; the file is then as it was.
+    Raises Unusable, OSError (Locked among them), and what `change` raises; the file is then as it was.
     """
     real = path.resolve()
-    with _locked(real.parent):
+    with _locked(real.parent, patience_seconds):
+        _remove_leftovers(real)
         after = change(load(path, new=new).roster)
         return Loaded(after, _replace(real, userformat.write(after, as_json=_is_json(path)).encode()))
 
 
 def _signature(status: os.stat_result) -> Signature:
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    """Mode and owner belong to it: a file that others may read or change by now is no longer fit."""
+    content = status.st_ino, status.st_mtime_ns, status.st_size
+    return (*content, status.st_mode, status.st_uid, status.st_gid)
 
 
 def _is_json(path: Path) -> bool:
@@ -72,6 +94,16 @@ def _is_json(path: Path) -> bool:
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):  # it may be there
+        return False
+    return False
 
 
 def _parse(path: Path, text: str) -> Roster:
@@ -87,6 +119,7 @@ def _placed(path: Path, problem: Problem) -> Problem:
 
 
 def _read(path: Path) -> tuple[os.stat_result, str]:
+    kind = Unusable
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
@@ -96,10 +129,10 @@ def _read(path: Path) -> tuple[os.stat_result, str]:
     except UnicodeDecodeError:
         trouble = ("octets that are not UTF-8", "a text file")
     except OSError as error:
-        trouble = (error.strerror or type(error).__name__, "a file that can be read")
+        kind, trouble = Unreadable, (error.strerror or type(error).__name__, "a file that can be read")
     except ValueError:
         trouble = ("NUL in its name", "a file that can be read")
-    raise Unusable((Problem(str(path), *trouble),))
+    raise kind((Problem(str(path), *trouble),))
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -123,13 +156,35 @@ def _distrust(status: os.stat_result) -> tuple[str, str] | None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, patience_seconds: float) -> Iterator[None]:
+    """Raises Locked."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        late = monotonic() + patience_seconds
+        while not _lock(descriptor):
+            if monotonic() >= late:
+                raise Locked(folder)
+            sleep(_LOOK_SECONDS)
         yield
     finally:
         os.close(descriptor)  # and with it the lock
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """What a crash left in the middle of `_replace` holds every secret. Under the lock, so nobody is at work on it."""
+    prefix = f".{path.name}."
+    for entry in path.parent.iterdir():
+        if entry.name.startswith(prefix) and _TEMPORARY.fullmatch(entry.name.removeprefix(prefix)):
+            with suppress(OSError):
+                entry.unlink()
 
 
 def _replace(path: Path, content: bytes) -> Signature:

@@ -35,13 +35,21 @@ from gatepost.settings.problems import Problem, UnknownKey, write_key
 HEADER = "# Made by `gatepost user`, which keeps every user and no comments.\n"
 
 SALT_KEY_FORM = f"{SALT_KEY_BYTES} random octets in base64, as `openssl rand -base64 {SALT_KEY_BYTES}` prints them"
+ARGON2_FORM = (
+    "an Argon2id hash, $argon2id$v=19$m=...,t=...,p=...$SALT$HASH, with m at most 1 GiB, m times t at most 4 GiB, "
+    "and p at most 16"
+)
 LINE = "one line of text, without NUL"
 
 _ARGON2 = re.compile(
     r"\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d{0,2}),p=([1-9]\d?)\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})",
     re.ASCII,
 )
-_MOST_MEMORY_KIB = 1_048_576  # a typing error must not take the machine down at a login
+# A typing error must not take the machine down at a login. Of the time that a hash takes, memory times passes is the
+# measure: 4 GiB in all are about five seconds. Each lane is a thread.
+_MOST_MEMORY_KIB = 1 << 20
+_MOST_WORK_KIB = 4 << 20
+_MOST_LANES = 16
 _ITERATIONS = range(4096, 1_000_001)  # from what RFC 7677 section 4 asks for to more than a client would do
 _SALTS = range(8, 65)
 _PLACE = re.compile(r"\bline (\d+),? column (\d+)\b", re.ASCII)
@@ -70,8 +78,10 @@ def _read_argon2(text: str) -> Secret:
     match = _ARGON2.fullmatch(text)
     if match is None:
         raise ValueError
-    memory, lanes = int(match[1]), int(match[3])
+    memory, passes, lanes = int(match[1]), int(match[2]), int(match[3])
     if not 8 * lanes <= memory <= _MOST_MEMORY_KIB:  # RFC 9106 section 3.1
+        raise ValueError
+    if memory * passes > _MOST_WORK_KIB or lanes > _MOST_LANES:
         raise ValueError
     for part in (match[4], match[5]):
         if b64encode(decode(part.encode() + b"=" * (-len(part) % 4))).rstrip(b"=") != part.encode():
@@ -133,7 +143,7 @@ _KEY_BYTES = {Hash.SHA_1: 20, Hash.SHA_256: 32}
 _KEYS = {hash_: scheme.lower() for hash_, scheme in _SCHEMES.items()}
 _SALT_KEY = _Form(_read_key, SALT_KEY_FORM)
 _FORMS: Mapping[str, _Form] = {
-    "argon2": _Form(_read_argon2, "an Argon2id hash, $argon2id$v=19$m=...,t=...,p=...$SALT$HASH, of at most 1 GiB"),
+    "argon2": _Form(_read_argon2, ARGON2_FORM),
     **{
         key: _Form(partial(_read_verifier, hash_), f"{_SCHEMES[hash_]}$ITERATIONS:SALT$STORED_KEY:SERVER_KEY")
         for hash_, key in _KEYS.items()
@@ -183,9 +193,9 @@ class _Reading:
     def __init__(self, tables: Mapping[str, Any]) -> None:
         self.problems: list[Problem] = list(_unknown((), tables, ("salt_key", "users")))
         self.salt_key = self._value(("salt_key",), tables.get("salt_key"), _SALT_KEY) or Secret(b"")
-        users = tables.get("users", {})
         self.users: dict[str, User] = {}
-        for name, table in self._table(("users",), users).items():
+        # Not to be left out: a file that was cut off while somebody wrote it would be a good one without users.
+        for name, table in self._table(("users",), tables.get("users")).items():
             self._check_name(name)
             self.users[name] = self._user(name, self._table(("users", name), table))
 
@@ -251,7 +261,7 @@ def write(roster: Roster, *, as_json: bool) -> str:
     users = {name: dict(_write_user(user)) for name, user in roster.users.items()}
     if as_json:
         return json.dumps({"salt_key": salt_key, "users": users}, indent=2, ensure_ascii=False) + "\n"
-    lines = [HEADER, f"salt_key = {_quote(salt_key)}\n"]
+    lines = [HEADER, f"salt_key = {_quote(salt_key)}\n", "" if users else "\n[users]\n"]
     for name, values in users.items():
         lines.append(f"\n[users.{_quote(name)}]\n")
         lines += [f"{key} = {_quote(value)}\n" for key, value in values.items()]

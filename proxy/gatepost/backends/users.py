@@ -1,8 +1,16 @@
-"""The users file as a store: answers from memory, passwords checked in threads, and what was learned written back."""
+"""The users file as a store: answers from memory, passwords checked in threads, and what was learned written back.
+
+No login waits for the file. What a login changes is in use at once, and is written by whoever calls `write_back` now
+and then: a disk that hangs, or a lock that somebody keeps, holds up nothing but the writing. A thread that is at work
+when its waiter is cancelled goes on by itself, and does no harm: a password was checked for nobody, a file was read for
+nobody, or an edit is done that is then asked for once more.
+"""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -10,7 +18,7 @@ import trio
 from gatepost.backends import passwords, userfile
 from gatepost.backends.asking import Meter, NoAnswer, Record
 from gatepost.backends.roster import Change, Credentials, Roster, User
-from gatepost.backends.userfile import Loaded
+from gatepost.backends.userfile import Loaded, Unreadable
 from gatepost.backends.userformat import Unusable
 from gatepost.facts import Backend, BackendResult, UsersLoaded
 from gatepost.sasl.prepare import prepare_password
@@ -26,6 +34,8 @@ from gatepost.sasl.questions import (
 from gatepost.sasl.secret import Secret
 from gatepost.settings import UsersSettings
 
+WRITE_AGAIN_SECONDS = 60.0  # after a failure: each try reads the whole file
+LAST_WRITE_SECONDS = 5.0
 WAITING_PER_VERIFICATION = 32  # at a tenth of a second each, who waits longer has given up, and was only a flood
 _NOBODY = User()
 
@@ -42,6 +52,8 @@ class Users:
         self._writing = Meter(Backend.USERS, record)
         self._one_at_the_file = trio.Lock()
         self._unwritten: dict[str, Change] = {}
+        self._urgent = trio.Event()
+        self._write_from = float("-inf")
         loaded = userfile.load(self._file)
         self._roster, self._signature = loaded.roster, loaded.signature
 
@@ -51,12 +63,23 @@ class Users:
         return UsersLoaded(str(self._file), len(self._roster.users))
 
     async def reload(self) -> bool:
-        """Look at the file; True: it changed and is in use. Raises Unusable; the last good one then stays."""
+        """Look at the file; True: it changed and is in use. Raises Unusable; the last good one then stays.
+
+        A file that was refused is looked at again when it has changed, or when it could not be read at all.
+        """
         async with self._one_at_the_file:
-            if userfile.signature(self._file) == self._signature:
+            seen = userfile.signature(self._file)
+            if seen == self._signature:
                 return False
-            # In a thread, for the standard library needs seconds for the TOML of ten thousand users.
-            self._take(await trio.to_thread.run_sync(userfile.load, self._file))
+            try:
+                # In a thread, for the standard library needs seconds for the TOML of ten thousand users.
+                loaded = await trio.to_thread.run_sync(userfile.load, self._file, abandon_on_cancel=True)
+            except Unreadable:
+                raise
+            except Unusable:
+                self._signature = seen
+                raise
+            self._take(loaded)
             return True
 
     # --- answers -----------------------------------------------------------------------------------------------------
@@ -83,9 +106,9 @@ class Users:
                 raise NoAnswer(BackendResult.BUSY)
             user = self._user(name)
             job = partial(_check, self._roster, name, secret, learns=self._learns)
-            kept = await trio.to_thread.run_sync(job, limiter=self._threads)
+            kept = await trio.to_thread.run_sync(job, limiter=self._threads, abandon_on_cancel=True)
         if kept is not None and kept != user.credentials:
-            await self._change(name, Change(user, User(kept, user.upstream)))
+            self._change(name, Change(user, User(kept, user.upstream)))
         return kept is not None
 
     # --- changes -----------------------------------------------------------------------------------------------------
@@ -94,42 +117,67 @@ class Users:
         """Such as a refresh token that the provider rotated: the old one is worth nothing any more."""
         before = self._user(user)
         known_as = before.upstream.user if before.upstream else ""
-        await self._change(user, Change(before, User(before.credentials, UpstreamLogin(known_as, secret))))
+        self._change(user, Change(before, User(before.credentials, UpstreamLogin(known_as, secret))))
+        self._urgent.set()
 
-    async def _change(self, name: str, change: Change) -> None:
-        """In memory at once, and then in the file. If that fails, it is tried again with the next change."""
+    async def wait_urgent(self) -> None:
+        """Until something changed that nobody could learn again: it should be written now."""
+        await self._urgent.wait()
+
+    async def write_back(self) -> None:
+        """Write what was learned. What cannot be written is kept for the next call, or the first after a minute."""
+        self._urgent = trio.Event()
+        if trio.current_time() >= self._write_from:
+            await self._write(userfile.LOCK_SECONDS)
+
+    async def close(self) -> None:
+        """Write once more at the end, also when cancelled, but not for long."""
+        with trio.move_on_after(LAST_WRITE_SECONDS, shield=True):
+            await self._write(LAST_WRITE_SECONDS)
+
+    def _change(self, name: str, change: Change) -> None:
         if name not in self._roster.users:
             return
         first = self._unwritten.get(name)
         self._roster = self._roster.changed({name: change})
-        self._unwritten[name] = Change(first.before if first else change.before, self._roster.users[name])
-        try:
-            with self._writing.asking():
-                await self._write()
-        except NoAnswer:
-            return
+        after = self._roster.users[name]
+        self._unwritten[name] = replace(first, after=after) if first else Change(change.before, after)
 
-    async def _write(self) -> None:
-        """Raises NoAnswer."""
+    async def _write(self, patience_seconds: float) -> None:
         async with self._one_at_the_file:
             writing = dict(self._unwritten)
             if not writing:
-                return  # whoever had the file before wrote this as well
-            job = partial(userfile.edit, self._file, partial(Roster.changed, changes=writing))
+                return
             try:
-                loaded = await trio.to_thread.run_sync(job)
-            except (OSError, Unusable):
-                failed = True
-            else:
-                failed = False
-                self._unwritten = {
-                    name: Change(writing[name].after, change.after) if name in writing else change
-                    for name, change in self._unwritten.items()
-                    if writing.get(name) is not change
-                }
-                self._take(loaded)
-        if failed:
-            raise NoAnswer(BackendResult.UNREACHABLE)
+                with self._writing.asking():
+                    loaded = await self._edit(writing, patience_seconds)
+            except NoAnswer as failed:
+                if failed.result is not BackendResult.BUSY:  # to look at a lock costs nothing
+                    self._write_from = trio.current_time() + WRITE_AGAIN_SECONDS
+                return
+            except trio.Cancelled:
+                for name, change in writing.items():
+                    known = self._unwritten[name]
+                    self._unwritten[name] = replace(known, tried=(*known.tried, change.after))
+                raise
+            self._unwritten = {
+                name: Change(writing[name].after, change.after) if name in writing else change
+                for name, change in self._unwritten.items()
+                if writing.get(name) is not change
+            }
+            self._take(loaded)
+
+    async def _edit(self, writing: Mapping[str, Change], patience_seconds: float) -> Loaded:
+        """Raises NoAnswer."""
+        job = partial(
+            userfile.edit, self._file, lambda roster: roster.changed(writing), patience_seconds=patience_seconds
+        )
+        try:
+            return await trio.to_thread.run_sync(job, abandon_on_cancel=True)
+        except userfile.Locked:
+            raise NoAnswer(BackendResult.BUSY) from None
+        except (OSError, Unusable):
+            raise NoAnswer(BackendResult.UNREACHABLE) from None
 
     def _take(self, loaded: Loaded) -> None:
         """Use this from now on, with what could not be written, unless the file knows better by now."""

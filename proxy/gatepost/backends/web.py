@@ -29,6 +29,7 @@ from gatepost.settings.files import strip_newline
 ANSWER_SECONDS = 10.0  # for the whole of it; less than `timeouts.backend` is by default, so that the reason is known
 ANSWER_BYTES = 256 * 1024  # a set of 100 keys, each with two certificates, fits
 CONNECTIONS = 20  # at once, to one endpoint
+WAITING = 64  # for one of them; more are a flood, or a provider that would answer none of them in time
 
 _HIGHEST_PORT = 65_535
 _REFUSALS = {401, 403, 429}
@@ -94,12 +95,15 @@ class Endpoint:
             raise ValueError(f"{url} is no URL: {error}") from None
         if self._url.scheme != "https" or not self._url.host or (self._url.port or 443) > _HIGHEST_PORT:
             raise ValueError(f"{url} is no HTTPS URL")
+        # The pool of the HTTP client loses a connection for good whenever it hands it to a waiter that is cancelled in
+        # the same moment. So nobody waits there: it has no limit of its own, and this is the limit.
+        self._connections = trio.CapacityLimiter(CONNECTIONS)
         self._client = httpx.AsyncClient(
             verify=_context(ca),
             trust_env=False,
             follow_redirects=False,
             timeout=None,  # noqa: S113  ANSWER_SECONDS are for all of it, so that dripping does not help
-            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=CONNECTIONS),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "gatepost"},
         )
@@ -124,9 +128,12 @@ class Endpoint:
         return await self._ask(self._client.build_request("POST", self._url, headers=headers, content=body))
 
     async def _ask(self, request: httpx.Request) -> Reply:
+        if self._connections.statistics().tasks_waiting >= WAITING:
+            raise NoAnswer(BackendResult.BUSY)
         reply: Reply | BackendResult = BackendResult.TIMED_OUT
         with trio.move_on_after(ANSWER_SECONDS):
-            reply = await self._try(request)
+            async with self._connections:
+                reply = await self._try(request)
         if isinstance(reply, BackendResult):  # raised here, where no exception of the client's is its context
             raise NoAnswer(reply)
         return reply

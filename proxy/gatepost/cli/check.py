@@ -24,7 +24,7 @@ from gatepost.settings import (
     UpstreamTls,
     UsersSettings,
 )
-from gatepost.settings.ways import BEARER, Ways, usable
+from gatepost.settings.ways import BEARER, Ways, keeps_apart, usable
 
 _SOON = timedelta(days=21)  # ACME clients renew 30 days ahead: three weeks left means that a renewal did not happen
 
@@ -100,6 +100,10 @@ def _find_login_warnings(settings: Settings) -> Iterator[str]:
         if Mechanism.CRAM_MD5 in mechanisms:
             yield f"listener {listener.name} takes CRAM-MD5: whoever reads an exchange can guess its password fast"
     yield from _find_shut_doors(settings, ways)
+    template = settings.upstream.login_template
+    if ways.represent is not None and not keeps_apart(template):
+        becomes = template.replace("{local}", "root").replace("{domain}", "anything")
+        yield f"upstream.login_template makes one user of several that are proven here: root@anything becomes {becomes}"
     if settings.upstream.represent is Represent.XCLIENT:
         yield "the upstream believes XCLIENT by gatepost's address alone: no other program may reach it from there"
 
@@ -116,10 +120,10 @@ def _find_shut_doors(settings: Settings, ways: Ways) -> Iterator[str]:
 
 
 def _secret_files(settings: Settings) -> list[Path]:
+    """Without the users file: one that others can read is a mistake, and was found before."""
     tables = (settings.tokens, settings.oauth)
     places = (
         settings.upstream.service_password_file,
-        settings.users.file if settings.users else None,
         *(table.client_secret_file for table in tables if table),
     )
     return [path for path in places if path is not None]

@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     """Why a command failed, after sysexits.h."""
 
     UNAVAILABLE = 69  # EX_UNAVAILABLE: the system refused something that is needed, such as an address
-    CONFIG = 78  # EX_CONFIG: the settings file is wrong; starting again will not help
+    CONFIG = 78  # EX_CONFIG: the settings file, or one that it names, is wrong; starting again will not help
 
 
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings file, in TOML.")]
@@ -47,14 +47,17 @@ def main() -> None:
 
 
 def _load(config: Path) -> Settings:
-    """Read the settings, or print every problem and exit with CONFIG."""
+    """Read the settings and the files that they name, or print every problem and exit with CONFIG."""
+    from gatepost.cli.contents import check_contents  # noqa: PLC0415  as in run
     from gatepost.settings import SettingsError, load  # noqa: PLC0415  as in run
 
     try:
-        return load(config)
+        settings = load(config)
+        check_contents(settings)
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.CONFIG) from None
+    return settings
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer calls it so

@@ -34,6 +34,7 @@ CramMd5Option = Annotated[
 UpstreamUserOption = Annotated[
     str | None, typer.Option("--upstream-user", metavar="NAME", help="What the upstream calls the user.")
 ]
+NoUpstreamOption = Annotated[bool, typer.Option("--no-upstream", help="Forget the user's login at the upstream.")]
 UpstreamSecretFileOption = Annotated[
     Path | None,
     typer.Option(
@@ -75,11 +76,14 @@ def change(
     cram_md5: CramMd5Option = False,
     upstream_user: UpstreamUserOption = None,
     upstream_secret_file: UpstreamSecretFileOption = None,
+    no_upstream: NoUpstreamOption = False,
 ) -> None:
-    """Change a user's password. With --upstream-... options alone, change only those."""
+    """Change a user's password. With options about the upstream alone, change only what they say."""
     from gatepost.cli import user_edit  # noqa: PLC0415
 
-    wanted = user_edit.Wanted(password_file, no_password, cram_md5, upstream_user, upstream_secret_file)
+    wanted = user_edit.Wanted(
+        password_file, no_password, cram_md5, upstream_user, upstream_secret_file, no_upstream=no_upstream
+    )
     with user_edit.users_file(config, file) as path:
         user_edit.change(path, name, wanted)
 

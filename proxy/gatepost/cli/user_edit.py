@@ -20,7 +20,9 @@ from gatepost.cli.main import ExitCode
 from gatepost.sasl.questions import UpstreamLogin
 from gatepost.sasl.secret import Secret
 from gatepost.settings import UsersSettings
+from gatepost.settings.files import ONE_LINE, judge_secret, strip_newline
 
+LOCK_PATIENCE_SECONDS = 60.0
 _WRONG = 1  # a wrong password, a name that is not there, or one that is there already
 
 
@@ -33,12 +35,17 @@ class Wanted:
     cram_md5: bool
     upstream_user: str | None
     upstream_secret_file: Path | None
+    no_upstream: bool = False
 
     @property
     def only_upstream(self) -> bool:
         """Whether the password is not spoken of."""
         password = self.password_file is not None or self.no_password or self.cram_md5
-        return not password and (self.upstream_user is not None or self.upstream_secret_file is not None)
+        return not password and (self.no_upstream or self.gives_upstream)
+
+    @property
+    def gives_upstream(self) -> bool:
+        return self.upstream_user is not None or self.upstream_secret_file is not None
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------
@@ -56,7 +63,7 @@ def add(path: Path, name: str, wanted: Wanted) -> None:
         kept = _credentials(before, name, password, keep=wanted.cram_md5)
         return before.including(name, User(kept, _upstream(None, wanted.upstream_user, secret)))
 
-    userfile.edit(path, adding, new=True)
+    _edit(path, adding, new=True)
     _warn(path, name, wanted)
 
 
@@ -69,20 +76,22 @@ def change(path: Path, name: str, wanted: Wanted) -> None:
         kept = user.credentials
         if not wanted.only_upstream:
             kept = _credentials(before, name, password, keep=wanted.cram_md5)
-        return before.including(name, User(kept, _upstream(user.upstream, wanted.upstream_user, secret)))
+        upstream = None if wanted.no_upstream else _upstream(user.upstream, wanted.upstream_user, secret)
+        return before.including(name, User(kept, upstream))
 
-    userfile.edit(path, changing)
+    _edit(path, changing)
     _warn(path, name, wanted)
 
 
 def remove(path: Path, name: str) -> None:
     name = _prepare(name)
+    _find(userfile.load(path).roster, name)
 
     def removing(before: Roster) -> Roster:
         _find(before, name)
         return before.without(name)
 
-    userfile.edit(path, removing)
+    _edit(path, removing)
 
 
 def describe(path: Path) -> Iterator[str]:
@@ -98,6 +107,14 @@ def verify(path: Path, name: str, password_file: Path | None) -> None:
     if not passwords.fits(user.credentials, roster, password):
         _end(_WRONG, "wrong")
     typer.echo("good")
+
+
+def _edit(path: Path, change: userfile.Edit, *, new: bool = False) -> userfile.Loaded:
+    try:
+        return userfile.edit(path, change, new=new)
+    except userfile.Locked as locked:
+        typer.echo(f"waiting: {locked.strerror}; `lslocks` tells who", err=True)
+    return userfile.edit(path, change, new=new, patience_seconds=LOCK_PATIENCE_SECONDS)
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------
@@ -163,15 +180,17 @@ def _ask_both(wanted: Wanted, before: User) -> tuple[Secret | None, Secret | Non
     """The new password and the new secret for the upstream, as far as they are wanted."""
     if wanted.no_password and (wanted.password_file is not None or wanted.cram_md5):
         raise typer.BadParameter("contradicts the other options", param_hint="--no-password")
+    if wanted.no_upstream and wanted.gives_upstream:
+        raise typer.BadParameter("contradicts the other options", param_hint="--no-upstream")
     if wanted.upstream_user is not None and wanted.upstream_secret_file is None and before.upstream is None:
         raise typer.BadParameter("needs --upstream-secret-file as well", param_hint="--upstream-user")
-    if wanted.upstream_user is not None:
-        _check_line(wanted.upstream_user, "--upstream-user")
+    if wanted.upstream_user is not None and not userformat.is_line(wanted.upstream_user):
+        raise typer.BadParameter(f"expected {userformat.LINE}", param_hint="--upstream-user")
     password = secret = None
     if not (wanted.no_password or wanted.only_upstream):
         password = _read_password(wanted.password_file, confirm=True)
     if wanted.upstream_secret_file is not None:
-        secret = _read_upstream_secret(wanted.upstream_secret_file)
+        secret = Secret(_read_secret(wanted.upstream_secret_file, "--upstream-secret-file"))
     return password, secret
 
 
@@ -191,7 +210,7 @@ def _upstream(before: UpstreamLogin | None, user: str | None, secret: Secret | N
 
 
 def _read_password(file: Path | None, *, confirm: bool) -> Secret:
-    octets = _ask(confirm=confirm) if file is None else _read_line(file, "--password-file")
+    octets = _ask(confirm=confirm) if file is None else _read_secret(file, "--password-file")
     try:
         return passwords.check_password(octets)
     except passwords.Unfit as unfit:
@@ -204,26 +223,15 @@ def _ask(*, confirm: bool) -> bytes:
     return answer.encode(errors="surrogateescape")
 
 
-def _read_upstream_secret(file: Path) -> Secret:
-    octets = _read_line(file, "--upstream-secret-file")
-    try:
-        text = octets.decode()
-    except UnicodeDecodeError:
-        text = ""
-    _check_line(text, "--upstream-secret-file")
-    return Secret(octets)
-
-
-def _check_line(text: str, option: str) -> None:
-    if not userformat.is_line(text):
-        raise typer.BadParameter(f"expected {userformat.LINE}", param_hint=option)
-
-
-def _read_line(file: Path, option: str) -> bytes:
+def _read_secret(file: Path, option: str) -> bytes:
     """All that a file holds, but for the line's end that editors put there."""
     try:
         octets = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "no file can be called so"
         raise typer.BadParameter(f"{file} cannot be read: {why}", param_hint=option) from None
-    return octets.removesuffix(b"\n").removesuffix(b"\r")
+    secret = strip_newline(octets)
+    trouble = judge_secret(secret)
+    if trouble:
+        raise typer.BadParameter(f"found {trouble} in {file}, expected {ONE_LINE}", param_hint=option)
+    return secret

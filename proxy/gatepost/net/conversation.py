@@ -68,7 +68,11 @@ class Conversation:
         try:
             await self._perform(machine.start())
             while (source := machine.awaits) is not None:
-                await self._perform(await self._next(source))
+                if self._news is not None:
+                    actions = self._tell()
+                else:
+                    actions = await (self._receive(source) if isinstance(source, Leg) else self._ask(source))
+                await self._perform(actions)
             finished = True
         except Exception as bug:  # noqa: BLE001  it must cost one conversation
             await self._crash(bug)
@@ -99,12 +103,6 @@ class Conversation:
     def _tell(self) -> list[Action]:
         news, self._news = self._news, None
         return news() if news else []
-
-    async def _next(self, source: Leg | Question[Any]) -> list[Action]:
-        """What is awaited, told to the machine; or the news that came before it."""
-        if self._news is not None:
-            return self._tell()
-        return await self._receive(source) if isinstance(source, Leg) else await self._ask(source)
 
     async def _ask(self, question: Question[Any]) -> list[Action]:
         answer: object = Unavailable()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from gatepost.facts import Mechanism
 from gatepost.sasl.bearer import oauthbearer, oauthbearer_client, xoauth2, xoauth2_client
@@ -69,6 +70,8 @@ class Naming:
         known = self.table.get(login.casefold())
         if not login or known:
             return known or ""
+        if self.template == "{login}":
+            return login
         local, _, domain = login.rpartition("@") if "@" in login else (login, "", "")
         parts = {"login": login, "local": local, "domain": domain}
         return _PLACE.sub(lambda found: parts[found[1]], self.template)
@@ -80,7 +83,7 @@ _PASSED_ON = Ways(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Means:
     """What the settings allow to be done with what clients show, and what it takes."""
 
@@ -89,6 +92,11 @@ class Means:
     naming: Naming = _SAME
     scope: str = ""  # told to clients whose token is not valid
     ends_with_token: bool = False  # a conversation ends when the token expires that opened it
+
+    @cached_property
+    def routes(self) -> Mapping[Mechanism, tuple[Mechanism, ...]]:
+        """By what each of the client's mechanisms may reach the upstream, strongest first."""
+        return {client: self.ways.toward(client) for client in SERVER}
 
     def relays(self, client: Mechanism) -> bool:
         """Whether this mechanism passes through untouched."""
@@ -114,7 +122,7 @@ def upstream_mechanism(client: Mechanism, means: Means, offered: Offered, *, act
     """
     if means.relays(client):
         return client if client in offered.mechanisms and not would_look_downgraded(client, offered) else None
-    for each in means.ways.toward(client):
+    for each in means.routes[client]:
         fits = each in offered.mechanisms and (offered.guarded or each not in HANDED_OVER)
         if fits and (each in CAN_ACT or not acting):
             return each

@@ -110,9 +110,10 @@ def auth(talk: Talk, command: Command) -> Steps[None]:
 
 
 def _attempt(talk: Talk, attempt: Attempt, initial: bytes | None) -> Steps[Outcome]:
-    objection = talk.policy.objection(attempt.mechanism, talk.known, talk.standing)
-    if objection is not None:  # and the client is not asked for a password that leads nowhere
-        return objection, _OBJECTIONS[objection]
+    if attempt.mechanism not in talk.offered:  # after HELO nothing was offered, and it may be good all the same
+        objection = talk.policy.objection(attempt.mechanism, talk.known, talk.standing)
+        if objection is not None:  # and the client is not asked for a password that leads nowhere
+            return objection, _OBJECTIONS[objection]
     try:
         return (yield from _exchange(talk, attempt, initial))
     except tuple(_BROKEN_OFF) as why:

@@ -287,11 +287,12 @@ def _offer(talk: Talk) -> bytes:
     standing = talk.standing if talk.cell(Verb.AUTH) is Duty.AUTH else None
     remembered = talk.rules.offers.get((starttls, standing))
     if remembered and remembered[0] is known:
+        talk.offered = remembered[2]
         return remembered[1]
-    mechanisms = talk.policy.mechanisms(known, standing) if standing else ()
-    offer = encode(250, *talk.policy.offer(known, talk.phase.channel, starttls=starttls, mechanisms=mechanisms))
+    talk.offered = talk.policy.mechanisms(known, standing) if standing else ()
+    offer = encode(250, *talk.policy.offer(known, talk.phase.channel, starttls=starttls, mechanisms=talk.offered))
     if known is talk.snapshot:
-        talk.rules.offers[starttls, standing] = (known, offer)
+        talk.rules.offers[starttls, standing] = (known, offer, talk.offered)
     return offer
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from gatepost.facts import AuthResult, AuthRewritten, Mechanism, Refusal, UpstreamFailure
 from gatepost.sasl.exchange import Bearer, ClientExchange, Malformed, Password, Proven, Unproven, decode, decode_initial
 from gatepost.sasl.external import external_client
-from gatepost.sasl.plan import BY_PASSWORD, BY_TOKEN, upstream_mechanism
+from gatepost.sasl.plan import BY_PASSWORD, BY_TOKEN
 from gatepost.sasl.questions import FindUpstreamLogin, ForgetToken, ObtainToken
 from gatepost.session import upstream
 from gatepost.session.talk import Steps, Talk
@@ -88,7 +88,7 @@ def _credential(talk: Talk, shown: Shown) -> Steps[Shown | None]:
     """What to show the upstream, by the name that the user has there; None: nothing is known to show."""
     name = talk.policy.means.naming.upstream_name
     if isinstance(shown, Password):
-        named = replace(shown, authcid=name(shown.authcid), authzid=name(shown.authzid))
+        named = Password(name(shown.authcid), name(shown.authzid), shown.secret)
         return named if named.authcid and bool(named.authzid) == bool(shown.authzid) else None
     if isinstance(shown, Bearer):
         named_bearer = replace(shown, user=name(shown.user))
@@ -118,8 +118,7 @@ def _choose(talk: Talk, attempt: Attempt, credential: Shown) -> Steps[Mechanism 
     live = talk.live
     assert live is not None  # noqa: S101  reach returned
     acting = isinstance(credential, Password) and credential.authzid not in ("", credential.authcid)
-    chosen = upstream_mechanism(attempt.mechanism, talk.policy.means, live.offered, acting=acting)
-    return chosen
+    return talk.policy.route(attempt.mechanism, live, acting=acting)
 
 
 def _is_too_odd(chosen: Mechanism, credential: Shown) -> bool:

@@ -18,6 +18,7 @@ from gatepost.facts import (
     Leg,
     Limit,
     LimitHit,
+    Mechanism,
     MessageEnded,
     MessageResult,
     Peer,
@@ -44,6 +45,7 @@ from gatepost.wire.replies import Garbled, Reply, ReplyReader
 T = TypeVar("T")
 Steps = Generator[Wait, None, T]
 
+STRANGER = Standing()
 PROGRESS_BYTES = 4096  # so much of a body earns a fresh wait; less would let a client drip for ever
 
 
@@ -86,7 +88,9 @@ class Rules:
     greeting: bytes = field(init=False)
     cells: dict[tuple[Verb, Phase], Cell] = field(init=False)  # the table, less what the policy takes away
     # The last EHLO reply, by whether it has STARTTLS and whom it offers AUTH to. Both are closed sets.
-    offers: dict[tuple[bool, Standing | None], tuple[Upstream, bytes]] = field(default_factory=dict)
+    offers: dict[tuple[bool, Standing | None], tuple[Upstream, bytes, tuple[Mechanism, ...]]] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         self.greeting = b"220 " + self.policy.hostname + b" ESMTP\r\n"
@@ -101,9 +105,9 @@ class Talk:
 
     __slots__ = (
         "actions", "address", "chunk_bytes", "client", "due", "errors", "failures", "group", "heard", "hello",
-        "idle_commands", "in_body", "live", "owed", "parting", "peer", "phase", "policy", "progress", "recipients",
-        "replies", "rules", "snapshot", "summary", "unreported_bytes", "upstream", "upstream_open", "upstream_tls",
-        "waits",
+        "idle_commands", "in_body", "live", "offered", "owed", "parting", "peer", "phase", "policy", "progress",
+        "recipients", "replies", "rules", "snapshot", "summary", "unreported_bytes", "upstream", "upstream_open",
+        "upstream_tls", "waits",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, snapshot: Upstream | None, address: str = "") -> None:
@@ -120,6 +124,7 @@ class Talk:
         self.client = Inbound()
         self.upstream = Inbound()
         self.replies = ReplyReader()
+        self.offered: tuple[Mechanism, ...] = ()  # to authenticate with, by the last EHLO reply
         self.owed = Owed()
         self.group: list[bytes] = []  # gathered for the upstream, not sent yet
         self.actions: list[Action] = []
@@ -146,6 +151,8 @@ class Talk:
     @property
     def standing(self) -> Standing:
         tls = self.summary.tls
+        if not self.policy.policies and (tls is None or not tls.identity):
+            return STRANGER  # like nearly everybody
         return Standing(self.policy.minimum(self.address), certified=tls is not None and bool(tls.identity))
 
     def cell(self, verb: Verb) -> Cell:
@@ -173,6 +180,7 @@ class Talk:
         self.summary.hello = ""
         self.summary.channel = Channel.TLS
         self.summary.tls = tls
+        self.offered = ()
 
     # --- saying
 

@@ -10,7 +10,7 @@ from gatepost.settings.forms import Place
 from gatepost.settings.models import Auth, Grant, Represent, UpstreamTls
 from gatepost.settings.problems import Problem, quote, write_key
 from gatepost.settings.values import STRENGTH
-from gatepost.settings.ways import BEARER, REPRESENTED_BY, Ways, accepted
+from gatepost.settings.ways import BEARER, REPRESENTED_BY, Ways, accepted, keeps_apart
 
 _KEYS_AT = ("jwks_url", "jwks_file")  # of the provider, for tokens that are checked without asking it
 _TOKEN_SOURCES = (*_KEYS_AT, "introspection_url")
@@ -92,6 +92,19 @@ def _check_users(draft: Draft) -> Iterator[Problem]:
         yield Problem("users.learn", "true", "users.verify_passwords = true with it, for what was not checked teaches")
 
 
+def _check_idle(draft: Draft) -> Iterator[Problem]:
+    """A key without effect: whoever wrote it believes that it has one."""
+    if draft.tls.given("client_identity") and not draft.tls.given("client_ca"):
+        yield Problem("tls.client_identity", "a value", "nothing without client_ca")
+    if draft.tokens is not None:
+        sources = draft.tokens.given(*_TOKEN_SOURCES)
+        for name, source in (("algorithms", "introspection_url"), ("ca", "jwks_file")):
+            if sources == (source,) and draft.tokens.given(name):
+                yield Problem(f"tokens.{name}", "a value", f"nothing with {source}")
+    if draft.users is not None and draft.users.given("verifications") and not draft.users["verify_passwords"]:
+        yield Problem("users.verifications", "a value", "nothing without verify_passwords = true")
+
+
 def _check_token_source(draft: Draft) -> Iterator[Problem]:
     if draft.tokens is None:
         return
@@ -108,6 +121,15 @@ def _check_token_claims(draft: Draft) -> Iterator[Problem]:
     for name, claim in (("issuer", "iss"), ("audience", "aud")):
         if draft.tokens.get(name) == "":
             yield Problem(f"tokens.{name}", "nothing", f"what `{claim}` must be, with jwks_url or jwks_file")
+
+
+def _check_token_purpose(draft: Draft) -> Iterator[Problem]:
+    """RFC 7662 section 2.2: a provider calls each token active that it issued, for whatever application it was."""
+    if draft.tokens is None or not draft.tokens.given("introspection_url"):
+        return
+    if draft.tokens.get("audience") == draft.tokens.get("scope") == "":
+        expected = "what `aud` must contain, or tokens.scope, with introspection_url: else a token for anything is good"
+        yield Problem("tokens.audience", "nothing", expected)
 
 
 def _check_token_client(draft: Draft) -> Iterator[Problem]:
@@ -203,7 +225,7 @@ def _check_policy_users(draft: Draft) -> Iterator[Problem]:
 def _check_policy_names(draft: Draft) -> Iterator[Problem]:
     """A template that drops part of a login makes many logins one user, and a policy would see only one of them."""
     template = draft.upstream["login_template"]
-    if "{login}" in template or ("{local}" in template and "{domain}" in template):
+    if keeps_apart(template):
         return
     for index, policy in enumerate(draft.policies):
         if list(policy.each("users")):
@@ -255,8 +277,10 @@ CHECKS: tuple[Check, ...] = (
     _check_service,
     _check_logins,
     _check_users,
+    _check_idle,
     _check_token_source,
     _check_token_claims,
+    _check_token_purpose,
     _check_token_client,
     _check_oauth,
     _check_grant,

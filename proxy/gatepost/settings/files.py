@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gatepost.settings.problems import Problem, quote
 
+ONE_LINE = "a password on one line, and nothing else"
 _LONGEST_SECRET_BYTES = 65_536  # so that a disk image named by mistake is not taken for a password
 
 
@@ -35,11 +36,19 @@ def check_secret(key: str, path: Path) -> Iterator[Problem]:
     """Find what is wrong with a file that holds one password."""
     content = read_file(key, path)
     if isinstance(content, Problem):
-        yield content
+        # Who writes the password where its path belongs finds no file, and must not find it in a log.
+        yield content if _exists(path) else Problem(key, "a path that names no file", "a file that can be read")
         return
-    trouble = _judge_secret(strip_newline(content))
+    trouble = judge_secret(strip_newline(content))
     if trouble:
-        yield Problem(key, f"{trouble} in {quote(str(path))}", "a password on one line, and nothing else")
+        yield Problem(key, f"{trouble} in {quote(str(path))}", ONE_LINE)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a name, or NUL in it
+        return False
 
 
 def strip_newline(content: bytes) -> bytes:
@@ -47,7 +56,8 @@ def strip_newline(content: bytes) -> bytes:
     return content.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _judge_secret(secret: bytes) -> str:
+def judge_secret(secret: bytes) -> str:
+    """Say what is wrong with what a password's file holds; nothing when it is good."""
     if not secret:
         return "nothing"
     if len(secret) > _LONGEST_SECRET_BYTES:

@@ -28,6 +28,7 @@ from gatepost.settings.values import (
     PemFile,
     Pin,
     Sasl,
+    ScopeWord,
     Seconds,
     ServerAddress,
     Url,
@@ -250,10 +251,10 @@ class TokenSettings(Section):
     issuer: str = ""
     """What `iss` must be. Must be set with `jwks_url` or `jwks_file`."""
     audience: str = ""
-    """What `aud` must contain. Must be set with `jwks_url` or `jwks_file`."""
+    """What `aud` must contain. Must be set with `jwks_url` or `jwks_file`; with `introspection_url`, it or `scope`."""
     algorithms: tuple[JwtAlgorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
     """Signatures that are accepted."""
-    scope: str = ""
+    scope: ScopeWord = ""
     """A word that `scope` (or `scp`) must contain; clients with a bad token are told it."""
     user_claim: str = Field(default="email", min_length=1)
     """The claim that holds the login."""

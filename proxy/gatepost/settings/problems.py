@@ -22,6 +22,7 @@ from gatepost.settings.forms import Place, describe_key, find_table
 _LONGEST_SHOWN = 300
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _MAY_BE_SECRET = re.compile(r"-----BEGIN|:.*@", re.ASCII)  # a key itself instead of its path; user:password@host
+_NAME_A_SECRET = ("_password_file", "_secret_file")  # where the secret itself may stand by mistake
 _TOML_INTEGER_BITS = 64  # what TOML promises; Python reads more, and will not write the longest in decimal
 _WORD_ERRORS = ("enum", "value_error")  # of values that are words: anything but a text has the wrong type
 _TYPES: Mapping[type, str] = {
@@ -103,7 +104,10 @@ def _translate(detail: ErrorDetails, raw: object) -> Problem:
         return Problem(key, "nothing", describe_key(place))
     own_words = detail["type"] == "value_error"
     expected = str(detail["ctx"]["error"]) if own_words else describe_key(place)
-    return Problem(key, _show(_value_at(place, raw), detail["type"]), expected)
+    value = _value_at(place, raw)
+    if isinstance(value, int | float) and key.endswith(_NAME_A_SECRET):
+        return Problem(key, "a value that is not shown, for it may be a secret", expected)
+    return Problem(key, _show(value, detail["type"]), expected)
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
@@ -131,7 +135,8 @@ def _show(value: object, error: str) -> str:
 
 def _show_scalar(value: object) -> str:
     if isinstance(value, str):
-        return quote(value)
+        kept, query, _ = value.partition("?")  # a URL's query may hold a key
+        return quote(f"{kept}?..." if query else kept)
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)

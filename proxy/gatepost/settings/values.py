@@ -139,6 +139,7 @@ STRENGTH: dict[Mechanism, int] = {
 }
 _SASL = tuple(STRENGTH)
 _CHALLENGE = (Mechanism.CRAM_MD5, Mechanism.SCRAM_SHA_1, Mechanism.SCRAM_SHA_256)
+_LONGEST_URL = 2000  # RFC 9110 section 4.1 asks everyone for 8,000 octets; no provider's endpoint comes near it
 _HTTPS = re.compile(r"https://([^/?]+)([/?][!-\"$-~]*)?", re.ASCII)
 _ENDS_WITH_PORT = re.compile(r":[0-9]*\Z", re.ASCII)
 _PLACES = re.compile(r"\{(login|local|domain)\}", re.ASCII)
@@ -170,7 +171,7 @@ def _check_template(template: str) -> str:
 def _check_url(url: str) -> str:
     """No "user:password@": a settings file is no place for secrets. No fragment: none is ever sent."""
     parts = _HTTPS.fullmatch(url)
-    if parts is None:
+    if parts is None or len(url) > _LONGEST_URL:
         raise ValueError(_URL.words)
     try:
         _require_port(parse_address(parts[1] if _ENDS_WITH_PORT.search(parts[1]) else f"{parts[1]}:443"))
@@ -182,7 +183,10 @@ def _check_url(url: str) -> str:
 _TEMPLATE = Form('a text with "{login}", "{local}" or "{domain}" in it, and no other braces')
 _ADDRESS = Form('"host:port" or "[IPv6]:port"')
 _PIN = Form('"sha256/" and 44 characters of base64')
-_URL = Form('a URL that begins with "https://" and a host, without a user name or a password')
+_URL = Form(
+    f'a URL of at most {_LONGEST_URL} characters that begins with "https://" and a host, '
+    "without a user name or a password"
+)
 _NETWORK = Form('a network without host bits, like "192.0.2.0/24" or "2001:db8::/32"')
 
 Flag = Annotated[bool, Strict()]
@@ -209,6 +213,9 @@ JwtAlgorithm = Annotated[
     str,
     Field(pattern=r"^(RS|PS|ES)(256|384|512)$|^EdDSA$"),
     Form("the name of a signature with a public key, like RS256, PS256, ES256 or EdDSA"),
+]
+ScopeWord = Annotated[  # RFC 6749 section 3.3; several are never looked for
+    str, Field(pattern=r"^[!#-\[\]-~]{0,255}$"), Form("one word of a token's scope, without spaces")
 ]
 LoginName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,255}$"), Form("a login of 1 to 255 characters")]
 LoginPattern = Annotated[

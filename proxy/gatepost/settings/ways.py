@@ -6,8 +6,8 @@ nowhere is found when the file is read, and `gatepost check` can say what will b
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gatepost.facts import Mechanism
 from gatepost.settings.models import ListenerSettings, Represent, Settings
@@ -46,8 +46,8 @@ _NOT_UNASKED = Mechanism.CRAM_MD5  # weak, and its users' passwords must be stor
 class Ways:
     """What the settings say about logins, gathered from their tables."""
 
-    mechanisms: Collection[Mechanism] | None
-    relay: Collection[Mechanism]
+    mechanisms: tuple[Mechanism, ...] | None
+    relay: tuple[Mechanism, ...]
     represent: Represent | None
     users: bool
     verify_passwords: bool
@@ -100,7 +100,13 @@ class Ways:
         return tuple(one for one in mechanisms if one is Mechanism.XCLIENT or one in self.mechanisms)
 
 
-def accepted(mechanisms: Collection[Mechanism] | None, relay: Collection[Mechanism] = ()) -> tuple[Mechanism, ...]:
+def keeps_apart(template: str) -> bool:
+    """Whether logins that differ differ at the upstream as well, if this is `upstream.login_template`."""
+    return "{login}" in template or ("{local}" in template and "{domain}" in template)
+
+
+@lru_cache(maxsize=64)
+def accepted(mechanisms: tuple[Mechanism, ...] | None, relay: tuple[Mechanism, ...] = ()) -> tuple[Mechanism, ...]:
     """What a listener with these `mechanisms` accepts, if it leads to the upstream. To relay one is to ask for it."""
     if mechanisms is None:
         return tuple(one for one in STRENGTH if one is not _NOT_UNASKED or one in relay)
