@@ -182,7 +182,7 @@ def _serve(talk: Talk) -> Steps[None]:
     """Greet, then take command after command; wait for the client only when nothing is owed to it."""
     yield from _greet(talk)
     while True:
-        if talk.may_part:  # also before what the client has sent already
+        if talk.parting and talk.may_part:  # also before what the client has sent already
             yield from settle(talk)
             raise Parting
         if len(talk.client):
@@ -200,7 +200,7 @@ def _serve(talk: Talk) -> Steps[None]:
                 yield from _take(talk, line)
                 continue
         yield from settle(talk)
-        if not talk.may_part:
+        if not (talk.parting and talk.may_part):
             yield talk.waits.chunk if talk.phase.stage is Stage.CHUNKS else talk.waits.command
 
 

@@ -166,8 +166,8 @@ class Talk:
 
     @property
     def may_part(self) -> bool:
-        """The conversation is to end, and here it can."""
-        return self.parting is not None and self.phase.stage is not Stage.CHUNKS
+        """Here the conversation can end."""
+        return self.phase.stage is not Stage.CHUNKS
 
     def move(self, stage: Stage) -> None:
         self.phase = self.phase.at(stage)
