@@ -287,7 +287,8 @@ def test_cutting_the_bytes_changes_nothing(seed: int, words: list[bytes], at_onc
 @settings(max_examples=200)
 @given(SEEDS, OPTIONS, CONVERSATIONS)
 def test_nobody_authenticates_on_a_clear_channel(seed: int, options: dict[str, str], words: list[bytes]) -> None:
-    words = [word for word in words if word != b"STARTTLS\r\n"]
+    skipped = (b"STARTTLS", b"DATA", b"BDAT")  # what looks like AUTH in a message is part of the message
+    words = [word for word in words if not word.upper().startswith(skipped)]
     world = World(seed, options | {"tls": "starttls"}).run(GOOD[:2] + words)
     assert world.clear
     results = {fact.result for fact in world.facts if isinstance(fact, AuthEnded)}
