@@ -282,9 +282,10 @@ async def _keep_users(users: Users, seconds: float, observer: Observer) -> None:
     while True:
         with trio.move_on_after(seconds):
             await users.wait_urgent()
-        await users.write_back()
+        before = users.loaded
+        await users.write_back()  # which takes over what somebody else wrote meanwhile
         try:
-            changed = await users.reload()
+            changed = await users.reload() or users.loaded != before
         except ValueError as error:
             if str(error) != said:  # as with certificates
                 said = str(error)

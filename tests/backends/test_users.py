@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
@@ -839,3 +840,55 @@ def raise_allocation(*_arguments: object) -> None:
 
 def raise_bug(*_arguments: object) -> None:
     raise RuntimeError("a bug")
+
+
+# --- what must not be lost -------------------------------------------------------------------------------------------
+
+
+def failing(*_args: object, **_kwargs: object) -> None:
+    raise OSError(errno.EROFS, "read-only")
+
+
+async def test_a_token_that_replaces_one_that_was_set_by_hand_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while something else of that user waits to be written, and cannot be."""
+    kept = hashed().credentials
+    it = Served(tmp_path, learn=True, alice=User(kept, UpstreamLogin("", Secret(b"T0"))))
+    with monkeypatch.context() as patched:
+        patched.setattr(userfile, "edit", failing)
+        assert await it.learn("alice")
+    by_hand = User(kept, UpstreamLogin("", Secret(b"X")))
+    userfile.edit(it.file, lambda roster: roster.including("alice", by_hand))
+    assert await it.users.reload()
+    await it.users.replace_upstream_secret("alice", Secret(b"Y"))
+    userfile.edit(it.file, lambda roster: roster.including("bob", hashed()))
+    assert await it.users.reload()
+    assert await it.login("alice") == UpstreamLogin("", Secret(b"Y"))
+    await it.users.close()
+    assert it.kept("alice").upstream == UpstreamLogin("", Secret(b"Y"))
+    assert it.kept("alice").credentials.scram
+
+
+async def test_a_write_that_failed_when_it_was_done_loses_no_later_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Served(tmp_path, alice=User(upstream=UpstreamLogin("", Secret(b"T0"))))
+    with monkeypatch.context() as patched:
+        patched.setattr(userfile, "_sync_folder", failing)
+        await it.rotate("alice", Secret(b"T1"))
+    assert it.kept("alice").upstream == UpstreamLogin("", Secret(b"T1"))
+    await it.users.replace_upstream_secret("alice", Secret(b"T2"))
+    assert await it.users.reload()
+    assert await it.login("alice") == UpstreamLogin("", Secret(b"T2"))
+    await it.users.close()
+    assert it.kept("alice").upstream == UpstreamLogin("", Secret(b"T2"))
+
+
+async def test_symlinks_that_go_round_in_a_circle_end_nothing(tmp_path: Path) -> None:
+    it = Served(tmp_path, alice=everything())
+    it.file.unlink()
+    it.file.symlink_to(it.file)
+    await it.rotate("alice", Secret(b"new"))
+    assert it.notes.asked()[-1] == ("users", "unreachable")
+    assert await it.login("alice") == UpstreamLogin(everything().upstream.user, Secret(b"new"))  # type: ignore[union-attr]

@@ -74,6 +74,7 @@ async def test_no_cookie_is_kept(provider: Provider) -> None:
         (Answer.json({}, 404), BackendResult.GARBLED),
         (Answer(204), BackendResult.GARBLED),
         (Answer(302, b"{}", {"Location": "/elsewhere"}), BackendResult.GARBLED),
+        (Answer(302, b"{}", {"Location": "javascript:1"}), BackendResult.GARBLED),
         (Answer(200, b""), BackendResult.GARBLED),
         (Answer(200, b"<html>"), BackendResult.GARBLED),
         (Answer(200, b"[]"), BackendResult.GARBLED),

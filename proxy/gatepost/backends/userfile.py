@@ -76,7 +76,10 @@ def edit(path: Path, change: Edit, *, new: bool = False, patience_seconds: float
 
     Raises Unusable, OSError (Locked among them), and what `change` raises; the file is then as it was.
     """
-    real = path.resolve()
+    try:
+        real = path.resolve()
+    except RuntimeError:  # so Python 3.11 says that symlinks go round in a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
     with _locked(real.parent, patience_seconds):
         _remove_leftovers(real)
         after = change(load(path, new=new).roster)

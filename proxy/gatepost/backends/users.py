@@ -1,7 +1,7 @@
 """The users file as a store: answers from memory, passwords checked in threads, and what was learned written back.
 
 No login waits for the file. What a login changes is in use at once, and is written by whoever calls `write_back` now
-and then: a disk that hangs, or a lock that somebody keeps, holds up nothing but the writing. A thread that is at work
+and then: a disk that fails, or a lock that somebody keeps, holds up nothing but the writing. A thread that is at work
 when its waiter is cancelled goes on by itself, and does no harm: a password was checked for nobody, a file was read for
 nobody, or an edit is done that is then asked for once more.
 """
@@ -154,11 +154,10 @@ class Users:
             except NoAnswer as failed:
                 if failed.result is not BackendResult.BUSY:  # to look at a lock costs nothing
                     self._write_from = trio.current_time() + WRITE_AGAIN_SECONDS
+                    self._note_tried(writing)  # the file may have been replaced before it failed
                 return
             except trio.Cancelled:
-                for name, change in writing.items():
-                    known = self._unwritten[name]
-                    self._unwritten[name] = replace(known, tried=(*known.tried, change.after))
+                self._note_tried(writing)
                 raise
             self._unwritten = {
                 name: Change(writing[name].after, change.after) if name in writing else change
@@ -166,6 +165,12 @@ class Users:
                 if writing.get(name) is not change
             }
             self._take(loaded)
+
+    def _note_tried(self, writing: Mapping[str, Change]) -> None:
+        for name, change in writing.items():
+            known = self._unwritten[name]
+            if change.after not in known.tried:
+                self._unwritten[name] = replace(known, tried=(*known.tried, change.after))
 
     async def _edit(self, writing: Mapping[str, Change], patience_seconds: float) -> Loaded:
         """Raises NoAnswer."""
@@ -180,11 +185,17 @@ class Users:
             raise NoAnswer(BackendResult.UNREACHABLE) from None
 
     def _take(self, loaded: Loaded) -> None:
-        """Use this from now on, with what could not be written, unless the file knows better by now."""
+        """Use this from now on, with what could not be written, unless the file knows better by now.
+
+        What is still to be written is a change of what the file says now: else a token that is replaced next would be
+        taken for older than one that somebody has just set.
+        """
         self._roster, self._signature = loaded.roster.changed(self._unwritten), loaded.signature
-        users = loaded.roster.users
+        now, users = self._roster.users, loaded.roster.users
         self._unwritten = {
-            name: change for name, change in self._unwritten.items() if self._roster.users.get(name) != users.get(name)
+            name: replace(change, before=users[name], after=now[name])
+            for name, change in self._unwritten.items()
+            if now.get(name) != users.get(name)
         }
 
     def _user(self, name: str) -> User:

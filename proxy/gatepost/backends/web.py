@@ -145,7 +145,8 @@ class Endpoint:
                 body = await _read(response)
             finally:
                 await response.aclose()
-        except (httpx.ProtocolError, httpx.DecodingError):
+        except (httpx.ProtocolError, httpx.DecodingError, httpx.InvalidURL):
+            # InvalidURL: a redirect is looked at also when it is not to be followed
             return BackendResult.GARBLED
         except (httpx.HTTPError, httpx.StreamError, OSError, UnicodeError):
             # a certificate that is not believed, and a name that no resolver would take, among them
