@@ -115,7 +115,6 @@ class Dialogue:
         represent = Represent(option["represent"]) if option["represent"] else None
         return Means(
             Ways(
-                mechanisms=None,
                 relay=named(option["relay"]),
                 represent=represent,
                 users=represent is not None,

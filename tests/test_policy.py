@@ -207,8 +207,6 @@ def test_a_verb_whose_extension_is_missing_is_not_relayed() -> None:
 
 PROVING = Means(
     Ways(
-        mechanisms=None,
-        relay=(),
         represent=Represent.XCLIENT,
         users=True,
         verify_passwords=True,
@@ -296,17 +294,7 @@ def test_the_least_for_an_address_and_a_user(address: str, users: tuple[str, ...
 
 
 def test_who_is_relayed_is_offered_without_being_listed() -> None:
-    relaying = Means(
-        Ways(
-            mechanisms=None,
-            relay=(Mechanism.CRAM_MD5,),
-            represent=None,
-            users=False,
-            verify_passwords=False,
-            tokens=False,
-            client_ca=False,
-        )
-    )
+    relaying = Means(Ways(relay=(Mechanism.CRAM_MD5,)))
     it = Policy(policy().listener, LimitSettings(), b"mx.example", relaying)
     assert it.mechanisms(upstream(b"legacy", b"AUTH CRAM-MD5"), Standing()) == (
         Mechanism.CRAM_MD5,

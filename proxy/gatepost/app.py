@@ -8,8 +8,8 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import trio
@@ -213,7 +213,7 @@ def _open_doors(settings: Settings) -> list[Door]:
     taken = {address.port for listener in settings.listeners for address in listener.bind if address.host == "0.0.0.0"}  # noqa: S104
     doors = []
     for listener in settings.listeners:
-        policies = tuple(each for each in settings.policies if not each.listeners or listener.name in each.listeners)
+        policies = tuple(each for each in settings.policies if each.covers(listener))
         policy = Policy(listener, settings.limits, hostname, means, policies)
         rules = Rules(policy, settings.upstream, settings.smtp.lone_newlines, waits)
         sockets = tuple(_listen(address, dual=address.port not in taken) for address in listener.bind)
@@ -261,38 +261,44 @@ async def _keep_probing(watch: Watch, seconds: float, observer: Observer) -> Non
         await trio.sleep(seconds)
 
 
+class Complaints:
+    """What goes wrong with something that is tried again and again: each complaint is told once."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._said = ""
+
+    @contextmanager
+    def told_once(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                self._tell(self._said)
+        else:
+            self._said = ""
+
+
 async def _keep_certificates(certificates: Certificates, seconds: float, observer: Observer) -> None:
-    said = ""
+    complaints = Complaints(lambda why: observer.record(CertificatesRefused(why)))
     while True:
         await trio.sleep(seconds)
-        try:
+        with complaints.told_once():
             changed = certificates.reload()
-        except (OSError, ValueError) as error:
-            if str(error) != said:  # it is tried each time, and told once
-                said = str(error)
-                observer.record(CertificatesRefused(said))
-        else:
-            said = ""
             for loaded in certificates.generation.loaded if changed else ():
                 observer.record(loaded)
 
 
 async def _keep_users(users: Users, seconds: float, observer: Observer) -> None:
-    said = ""
+    complaints = Complaints(lambda why: observer.record(UsersRefused(why)))
     while True:
         with trio.move_on_after(seconds):
             await users.wait_urgent()
         before = users.loaded
         await users.write_back()  # which takes over what somebody else wrote meanwhile
-        try:
-            changed = await users.reload() or users.loaded != before
-        except ValueError as error:
-            if str(error) != said:  # as with certificates
-                said = str(error)
-                observer.record(UsersRefused(said))
-        else:
-            said = ""
-            if changed:
+        with complaints.told_once():
+            if await users.reload() or users.loaded != before:
                 observer.record(users.loaded)
 
 

@@ -6,8 +6,9 @@ what the upstream can do. What is offered and what is accepted are answered from
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from gatepost.facts import AuthResult, Channel, Mechanism, Refusal
 from gatepost.sasl.plan import PASS_ON, SERVER, Means, Offered, is_weaker, upstream_mechanism
@@ -204,8 +205,13 @@ class Policy:
 def _is_from(address: str, policy: PolicySettings) -> bool:
     if not policy.networks:
         return True
+    return is_within(address, policy.networks)
+
+
+def is_within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an IP literal is of one of these networks. None of the other IP version ever is."""
     parsed = ip_address(address)
-    return any(parsed in network for network in policy.networks if network.version == parsed.version)
+    return any(parsed in network for network in networks)
 
 
 def _is_one_of(users: tuple[str, ...], policy: PolicySettings) -> bool:

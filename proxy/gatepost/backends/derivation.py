@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections import OrderedDict
+from math import inf
 
 import trio
 
 from gatepost.backends.asking import Meter, NoAnswer, Record
+from gatepost.backends.cache import Cache
 from gatepost.facts import Backend, BackendResult
 from gatepost.sasl.questions import DeriveKey
 from gatepost.sasl.scram import salted_password
@@ -32,14 +33,13 @@ class Derivation:
         self._meter = Meter(Backend.DERIVATION, record)
         self._threads = trio.CapacityLimiter(AT_ONCE)
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, Secret] = OrderedDict()
+        self._known: Cache[bytes, Secret] = Cache(REMEMBERED)
 
     async def derive(self, question: DeriveKey) -> Secret:
         """Raises NoAnswer."""
         key = self._entry(question)
         known = self._known.get(key)
         if known is not None:
-            self._known.move_to_end(key)
             self._meter.cached()
             return known
         with self._meter.asking():
@@ -49,9 +49,7 @@ class Derivation:
                 raise NoAnswer(BackendResult.BUSY)
             else:
                 made = await trio.to_thread.run_sync(_derive, question, limiter=self._threads, abandon_on_cancel=True)
-        self._known[key] = made
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put(key, made, inf)
         return made
 
     def _entry(self, question: DeriveKey) -> bytes:

@@ -25,6 +25,7 @@ from gatepost.backends.cache import Cache
 from gatepost.backends.flight import Flights
 from gatepost.backends.web import ANSWER_BYTES, Endpoint, parse_object
 from gatepost.facts import BackendResult
+from gatepost.settings.files import Look, look_at
 
 RENEW_SECONDS = 3600.0
 KEEP_SECONDS = 24 * 3600.0
@@ -65,6 +66,12 @@ class Keys(Protocol):
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_document(file: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None when there is something else. Raises OSError."""
+    with file.open("rb") as opened:
+        return parse_object(opened.read(ANSWER_BYTES))
 
 
 def read_keys(document: Mapping[str, Any], algorithms: Sequence[str]) -> list[Key]:
@@ -185,7 +192,7 @@ class FileKeys:
         self._algorithms = algorithms
         self._meter = meter
         self._keys: list[Key] = []
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Look | None = None
 
     async def find(self, key_id: str | None, algorithm: str) -> Sequence[Key]:
         await trio.lowlevel.checkpoint()
@@ -198,28 +205,18 @@ class FileKeys:
 
     def _reload(self) -> None:
         """Raises NoAnswer. A few KiB, read in place: a thread would cost more."""
-        seen = self._signature()
+        seen = look_at(self._file)
         if seen is not None and seen == self._seen:
             self._meter.cached()
             return
         with self._meter.asking():
-            document = parse_object(self._read())
+            document = self._read()
             if document is None:
                 raise NoAnswer(BackendResult.GARBLED)
             self._keys = read_keys(document, self._algorithms)
         self._seen = seen
 
-    def _read(self) -> bytes:
-        try:
-            with self._file.open("rb") as file:
-                return file.read(ANSWER_BYTES)
-        except OSError:
-            pass
+    def _read(self) -> dict[str, Any] | None:
+        with suppress(OSError):
+            return read_document(self._file)
         raise NoAnswer(BackendResult.UNREACHABLE)
-
-    def _signature(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._file.stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size

@@ -114,8 +114,7 @@ def _find_shut_doors(settings: Settings, ways: Ways) -> Iterator[str]:
         for listener in settings.listeners:
             mechanisms = _mechanisms(listener, ways)
             strongest = max((STRENGTH[one] for one in mechanisms), default=None)
-            covered = not policy.listeners or listener.name in policy.listeners
-            if covered and strongest is not None and strongest < STRENGTH[policy.minimum]:
+            if policy.covers(listener) and strongest is not None and strongest < STRENGTH[policy.minimum]:
                 yield f"{_describe_policy(policy)}: listener {listener.name} has nothing that strong"
 
 

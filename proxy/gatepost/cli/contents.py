@@ -11,9 +11,8 @@ from pathlib import Path
 
 from gatepost.backends import userfile
 from gatepost.backends.asking import NoAnswer
-from gatepost.backends.keys import read_keys
+from gatepost.backends.keys import read_document, read_keys
 from gatepost.backends.userformat import Unusable
-from gatepost.backends.web import ANSWER_BYTES, parse_object
 from gatepost.settings import Problem, Settings, SettingsError
 from gatepost.settings.problems import quote
 
@@ -43,8 +42,7 @@ def _find_in_users(file: Path) -> Iterator[Problem]:
 
 def _find_in_keys(file: Path, algorithms: tuple[str, ...]) -> Iterator[Problem]:
     try:
-        with file.open("rb") as opened:
-            document = parse_object(opened.read(ANSWER_BYTES))
+        document = read_document(file)
         if document is not None:
             read_keys(document, algorithms)
             return

@@ -22,6 +22,7 @@ from gatepost.net.observing import Observer
 from gatepost.net.probe import Watch
 from gatepost.net.tls import Certificates
 from gatepost.net.upstream import Dialer
+from gatepost.policy import is_within
 from gatepost.session.machine import Machine, converse
 from gatepost.session.talk import Rules, Talk
 from gatepost.settings import Address, LimitSettings, ListenerTls
@@ -188,6 +189,4 @@ class Gate:
 
     def _counted_client(self, address: str) -> str | None:
         """None: the address stands for many clients, and is not counted."""
-        parsed = ip_address(address)
-        uncounted = any(parsed in network for network in self._limits.uncounted if network.version == parsed.version)
-        return None if uncounted else counted_as(address)
+        return None if is_within(address, self._limits.uncounted) else counted_as(address)

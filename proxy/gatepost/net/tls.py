@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gatepost.facts import CertificateLoaded, HandshakeFailure, Tls
 from gatepost.settings import TlsProfile, TlsSettings, UpstreamSettings, UpstreamTls
+from gatepost.settings.files import Look, look_at
 
 _CIPHERS = {
     TlsProfile.INTERMEDIATE: "ECDHE+AESGCM:ECDHE+CHACHA20",
@@ -185,21 +186,12 @@ class Certificates:
         self._seen = signature
         return True
 
-    def _signature(self) -> list[tuple[int, int, int] | None]:
-        """Enough of each file to see a change, also when a symlink on the way was swapped."""
+    def _signature(self) -> list[Look | None]:
         settings = self._settings
         files = [settings.certificate, settings.key, *([settings.client_ca] if settings.client_ca else [])]
         for more in settings.certificates:
             files += [more.certificate, more.key]
-        signature: list[tuple[int, int, int] | None] = []
-        for file in files:
-            try:
-                status = file.stat()
-            except OSError:
-                signature.append(None)
-            else:
-                signature.append((status.st_ino, status.st_mtime_ns, status.st_size))
-        return signature
+        return [look_at(file) for file in files]
 
 
 # --- the upstream ----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from gatepost.sasl.password import login, login_client, plain, plain_client
 from gatepost.sasl.questions import Hash
 from gatepost.sasl.scram import scram, scram_client
 from gatepost.settings import STRENGTH
-from gatepost.settings.ways import HANDED_OVER, Ways
+from gatepost.settings.ways import CAN_ACT, HANDED_OVER, Ways
 
 # --- mechanisms ------------------------------------------------------------------------------------------------------
 
@@ -38,7 +38,6 @@ SERVER: dict[Mechanism, Callable[[Surroundings], ServerExchange]] = {
 }
 SERVER_FIRST = frozenset({Mechanism.CRAM_MD5})  # AUTH with an initial response is refused (RFC 4954 section 4)
 SCRAMS = frozenset({Mechanism.SCRAM_SHA_1, Mechanism.SCRAM_SHA_256})
-CAN_ACT = SCRAMS | {Mechanism.PLAIN}  # the others cannot say whom to act as
 
 BY_PASSWORD: dict[Mechanism, Callable[[Password], ClientExchange]] = {
     Mechanism.SCRAM_SHA_256: lambda password: scram_client(password, Hash.SHA_256),
@@ -53,7 +52,6 @@ BY_TOKEN: dict[Mechanism, Callable[[Bearer], ClientExchange]] = {
 }
 
 # --- what may be done ------------------------------------------------------------------------------------------------
-
 
 _PLACE = re.compile(r"\{(login|local|domain)\}")
 
@@ -78,9 +76,7 @@ class Naming:
 
 
 _SAME = Naming()
-_PASSED_ON = Ways(
-    mechanisms=None, relay=(), represent=None, users=False, verify_passwords=False, tokens=False, client_ca=False
-)
+_PASSED_ON = Ways()
 
 
 @dataclass(frozen=True)

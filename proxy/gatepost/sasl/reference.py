@@ -15,7 +15,6 @@ from gatepost.facts import Mechanism
 from gatepost.sasl.plan import (
     BY_PASSWORD,
     BY_TOKEN,
-    CAN_ACT,
     PASS_ON,
     SCRAMS,
     SERVER,
@@ -24,7 +23,7 @@ from gatepost.sasl.plan import (
     upstream_mechanism,
 )
 from gatepost.settings import Represent
-from gatepost.settings.ways import BEARER, HANDED_OVER, PASSWORD, REPRESENTED_BY
+from gatepost.settings.ways import BEARER, CAN_ACT, HANDED_OVER, PASSWORD, REPRESENTED_BY
 
 CLIENTS = tuple(mechanism for mechanism in Mechanism if mechanism in SERVER)
 UPSTREAMS = (*CLIENTS, Mechanism.XCLIENT)

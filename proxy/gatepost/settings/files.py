@@ -25,6 +25,18 @@ def read_file(key: str, path: Path) -> bytes | Problem:
         return Problem(key, f"{shown}, which no file can be called", expected)
 
 
+Look = tuple[int, int, int]
+
+
+def look_at(path: Path) -> Look | None:
+    """Enough to see a change of a file, also when a symlink on the way was swapped; None: it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def check_readable(key: str, path: Path) -> Iterator[Problem]:
     """Find what keeps a file from being read."""
     content = read_file(key, path)

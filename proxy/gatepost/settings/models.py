@@ -225,6 +225,10 @@ class PolicySettings(Section):
     users: tuple[LoginPattern, ...] = ()
     """The logins it is for: "bob@example.com" or "*@example.com"; without it, all."""
 
+    def covers(self, listener: ListenerSettings) -> bool:
+        """Whether it is for this listener."""
+        return not self.listeners or listener.name in self.listeners
+
 
 class UsersSettings(Section):
     """`[users]`: the users that gatepost itself can tell, by a file that `gatepost user` edits."""

@@ -21,6 +21,7 @@ PASSWORD = (
     Mechanism.PLAIN,
     Mechanism.LOGIN,
 )
+CAN_ACT = (Mechanism.SCRAM_SHA_256, Mechanism.SCRAM_SHA_1, Mechanism.PLAIN)  # the others cannot say whom to act as
 BEARER = (Mechanism.OAUTHBEARER, Mechanism.XOAUTH2)
 
 # By what evidence that was not proven here may be passed on.
@@ -32,8 +33,7 @@ _PASSED_ON = {
 }
 REPRESENTED_BY = {
     Represent.SECRET: PASSWORD,
-    # CRAM-MD5 and LOGIN cannot say whom to act as.
-    Represent.SERVICE: (Mechanism.SCRAM_SHA_256, Mechanism.SCRAM_SHA_1, Mechanism.PLAIN),
+    Represent.SERVICE: CAN_ACT,
     Represent.XCLIENT: (Mechanism.XCLIENT,),
     Represent.TOKEN: BEARER,
     Represent.CERTIFICATE: (Mechanism.EXTERNAL,),
@@ -44,15 +44,15 @@ _NOT_UNASKED = Mechanism.CRAM_MD5  # weak, and its users' passwords must be stor
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What the settings say about logins, gathered from their tables."""
+    """What the settings say about logins, gathered from their tables. Without any: all is passed on."""
 
-    mechanisms: tuple[Mechanism, ...] | None
-    relay: tuple[Mechanism, ...]
-    represent: Represent | None
-    users: bool
-    verify_passwords: bool
-    tokens: bool
-    client_ca: bool
+    mechanisms: tuple[Mechanism, ...] | None = None
+    relay: tuple[Mechanism, ...] = ()
+    represent: Represent | None = None
+    users: bool = False
+    verify_passwords: bool = False
+    tokens: bool = False
+    client_ca: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Ways:
