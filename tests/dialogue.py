@@ -8,7 +8,8 @@
     U< EHLO me                           the upstream must get this line
     A< CheckPassword alice               the machine must ask a question with these words in it
     A> yes                               its answer: yes, no, nothing, unavailable, nonce, holder USER SECONDS,
-                                         secret TEXT, upstream USER SECRET ("-" for the same user)
+                                         secret TEXT, upstream USER SECRET ("-" for the same user),
+                                         verifier (which no password fits, while passwords are learned)
     = clear_refused                      a fact (or the summary) with these words in it was recorded
     != accepted                          and none with these
 
@@ -34,7 +35,7 @@ from gatepost.facts import Fact, HandshakeFailure, Leg, Mechanism, Peer, Tls, Up
 from gatepost.policy import Policy, Upstream
 from gatepost.sasl.exchange import Password
 from gatepost.sasl.plan import Means, Naming
-from gatepost.sasl.questions import Holder, Question, Unavailable, UpstreamLogin
+from gatepost.sasl.questions import Holder, Question, Unavailable, UpstreamLogin, Verifier
 from gatepost.sasl.secret import Secret
 from gatepost.session.machine import Machine, converse
 from gatepost.session.talk import Rules, Talk, Waits
@@ -181,6 +182,8 @@ def answer(words: str) -> object:
     plain = {"yes": True, "no": False, "nothing": None, "unavailable": Unavailable(), "nonce": b"N" * 24}
     if kind in plain:
         return plain[kind]
+    if kind == "verifier":
+        return Verifier(b"saltsalt", 4096, Secret(bytes(32)), Secret(bytes(32)), transition=True)
     if kind == "holder":
         return Holder(values[0], float(values[1]) if len(values) > 1 else None)
     if kind == "secret":
