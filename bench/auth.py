@@ -117,14 +117,16 @@ def serve_legacy(ports: dict[str, int], logins: int) -> None:
 class Gatepost:
     """A process of some source tree, alone on its core."""
 
-    def __init__(self, tree: Path, upstream: int, authority: trustme.CA) -> None:
+    def __init__(
+        self, tree: Path, upstream: int, authority: trustme.CA, program: tuple[str, ...] = ("-m", "gatepost")
+    ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="gatepost-bench-"))
         issued = authority.issue_cert(HOST)
         issued.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
         issued.private_key_pem.write_to_path(str(folder / "key.pem"))
-        self.port, observe = free_port(), free_port()
-        (folder / "gate.toml").write_text(SETTINGS.format(upstream=upstream, port=self.port, observe=observe))
-        command = [sys.executable, "-m", "gatepost", "run", "--config", str(folder / "gate.toml")]
+        self.port, self.observe = free_port(), free_port()
+        (folder / "gate.toml").write_text(SETTINGS.format(upstream=upstream, port=self.port, observe=self.observe))
+        command = [sys.executable, *program, "run", "--config", str(folder / "gate.toml")]
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603  our own program
                 command, env={**os.environ, "PYTHONPATH": str(tree)}, stderr=log, cwd=folder

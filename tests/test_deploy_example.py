@@ -25,6 +25,8 @@ def folder(tmp_path: Path) -> Path:
         issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.crt")
     for name in ("upstream-ca.pem", "client-ca.pem"):
         authority.cert_pem.write_to_path(tmp_path / name)
+    (tmp_path / "hash.key").write_text("a key of some length\n")
+    (tmp_path / "hash.key").chmod(0o600)
     return tmp_path
 
 

@@ -16,13 +16,12 @@ import trio
 
 from gatepost.backends.desk import Desk, staffed
 from gatepost.backends.users import Users
-from gatepost.facts import CertificatesRefused, Started, Stopped, UsersRefused
+from gatepost.facts import CertificatesRefused, Leg, Started, Stopped, TimerLate, UsersRefused
 from gatepost.net.listeners import Door, Gate, listen
 from gatepost.net.probe import Watch
-from gatepost.net.tls import Certificates
+from gatepost.net.tls import Certificates, loaded
 from gatepost.net.upstream import Dialer
 from gatepost.observe import endpoint, logs
-from gatepost.observe.metrics import Metrics
 from gatepost.observe.observer import Observer
 from gatepost.policy import Policy
 from gatepost.sasl.exchange import Password
@@ -33,6 +32,7 @@ from gatepost.settings import Address, LimitSettings, Settings
 from gatepost.settings.files import strip_newline
 from gatepost.settings.ways import Ways
 
+LAG_SECONDS = 0.5  # how often the loop's own lateness is looked at
 RESERVED_DESCRIPTORS = 64  # for listeners, the endpoint, files, and the probe
 
 
@@ -57,7 +57,6 @@ class Parts:
 
     settings: Settings
     observer: Observer
-    metrics: Metrics
     certificates: Certificates
     users: Users | None
     doors: list[Door]
@@ -66,13 +65,10 @@ class Parts:
     @classmethod
     def make(cls, settings: Settings) -> Parts:
         """Raises CannotStart."""
-        names = tuple(listener.name for listener in settings.listeners)
-        metrics = Metrics(names)
-        observer = Observer(metrics, logs.configure(settings.log.format, settings.log.level), names)
+        observer = _observer(settings)
         return cls(
             settings,
             observer,
-            metrics,
             certificates=_certificates(settings, observer),
             users=_users(settings, observer),
             doors=_open_doors(settings),
@@ -125,6 +121,13 @@ async def serve(settings: Settings, *, task_status: trio.TaskStatus[Bound] = tri
 
 async def _serve(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bound]) -> None:
     """Until `stop` is set and everyone has left, or cancelled."""
+    try:
+        await _serve_until(parts, stop, task_status)
+    finally:
+        parts.observer.tell()
+
+
+async def _serve_until(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bound]) -> None:
     settings, observer, certificates, users = parts.settings, parts.observer, parts.certificates, parts.users
     dialer = Dialer(settings.upstream, settings.timeouts.upstream_connect)
     watch = Watch(parts.doors[0].rules, dialer)
@@ -133,14 +136,24 @@ async def _serve(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bo
         gate = Gate(
             limits, dialer=dialer, watch=watch, certificates=certificates, observer=observer, answerer=desk.answer
         )
-        pages = endpoint.Pages(parts.metrics, lambda: _not_ready(watch, certificates, stop))
+        pages = endpoint.Pages(
+            observer,
+            lambda: gate.measured(parts.doors),
+            lambda: _not_ready(watch, certificates, stop),
+            str(settings.upstream.address),
+            loopback=settings.observe.bind.loopback,
+        )
         nursery.start_soon(endpoint.serve, parts.endpoint, pages)
+        nursery.start_soon(observer.keep_telling)
+        nursery.start_soon(_keep_time, observer)
         nursery.start_soon(_keep_probing, watch, settings.upstream.probe_seconds, observer)
         nursery.start_soon(_keep_certificates, certificates, settings.tls.watch_seconds, observer)
         if users is not None:
             nursery.start_soon(_keep_users, users, settings.tls.watch_seconds, observer)
         bound = parts.bound()
-        observer.record(Started(tuple(bound.lines()), limits.conversations))
+        observe = str(Address(*bound.observe))
+        exposed = not settings.observe.bind.loopback
+        observer.record(Started(tuple(bound.lines()), limits.conversations, observe, exposed))
         _spare_the_collector()
         task_status.started(bound)
         observer.record(Stopped(await gate.serve(parts.doors, stop, settings.timeouts.drain)))
@@ -150,13 +163,23 @@ async def _serve(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bo
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
+def _observer(settings: Settings) -> Observer:
+    try:
+        return Observer(settings, logs.configure(settings.log))
+    except OSError as error:
+        raise CannotStart(f"cannot read {settings.log.hash_key_file}: {error.strerror}") from None
+
+
 def _certificates(settings: Settings, observer: Observer) -> Certificates:
+    own = settings.upstream.certificate
     try:
         certificates = Certificates(settings.tls)
+        if own is not None:  # what gatepost shows the upstream
+            observer.record(loaded(Leg.UPSTREAM, own))
     except (OSError, ValueError) as error:
         raise CannotStart(f"the certificates cannot be loaded: {error}") from None
-    for loaded in certificates.generation.loaded:
-        observer.record(loaded)
+    for served in certificates.generation.loaded:
+        observer.record(served)
     return certificates
 
 
@@ -255,6 +278,14 @@ def _name(listening: socket.socket) -> tuple[str, int]:
 # --- while running ---------------------------------------------------------------------------------------------------
 
 
+async def _keep_time(observer: Observer) -> None:
+    """How late a timer goes off is how long somebody who had something to do had to wait."""
+    while True:
+        due = trio.current_time() + LAG_SECONDS
+        await trio.sleep_until(due)
+        observer.record(TimerLate(max(0.0, trio.current_time() - due)))
+
+
 async def _keep_probing(watch: Watch, seconds: float, observer: Observer) -> None:
     while True:
         observer.record(await watch.probe())
@@ -286,8 +317,8 @@ async def _keep_certificates(certificates: Certificates, seconds: float, observe
         await trio.sleep(seconds)
         with complaints.told_once():
             changed = certificates.reload()
-            for loaded in certificates.generation.loaded if changed else ():
-                observer.record(loaded)
+            for served in certificates.generation.loaded if changed else ():
+                observer.record(served)
 
 
 async def _keep_users(users: Users, seconds: float, observer: Observer) -> None:
@@ -311,6 +342,6 @@ def _not_ready(watch: Watch, certificates: Certificates, stop: trio.Event) -> li
         reasons.append(f"upstream: {watch.failure.value}")
     now = time.time()
     reasons += [
-        f"certificate expired: {loaded.file}" for loaded in certificates.generation.loaded if loaded.not_after <= now
+        f"certificate expired: {served.file}" for served in certificates.generation.loaded if served.not_after <= now
     ]
     return reasons

@@ -75,7 +75,7 @@ def test_check_tells_what_a_good_file_does(folder: Folder) -> None:
         f"PLAIN, LOGIN: password passed on {STRONGEST}",
         "XOAUTH2, OAUTHBEARER: token passed on by the first of OAUTHBEARER, XOAUTH2 that the upstream offers",
         "upstream 127.0.0.1:2525: in the clear",
-        "metrics and health: http://127.0.0.1:9587/metrics, /livez, /readyz",
+        "status, metrics and health: http://127.0.0.1:9587/ and /metrics, /livez, /readyz",
     ]
 
 
@@ -113,7 +113,7 @@ def test_metrics_that_others_can_read_are_a_warning(folder: Folder) -> None:
     result = check(folder, MINIMAL.replace("127.0.0.1:9587", "[::]:9587"))
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == (
-        "warning: metrics on [::]:9587 can be read from other machines, without a password"
+        "warning: status page and metrics on [::]:9587 can be read from other machines, without a password"
     )
 
 

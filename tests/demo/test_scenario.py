@@ -52,7 +52,10 @@ def test_once_plays_every_step_and_leaves_nothing_behind(tmp_path: Path) -> None
     assert output.endswith("Every step held.\n")
     assert "S: 530 5.7.0 " in output
     assert output.count("S: 235 ") == 2
-    assert 'gatepost_auth_attempts_total{listener="submission",mechanism="PLAIN",result="clear_refused"} 1' in output
+    assert (
+        'gatepost_auth_attempts_total{channel="clear",listener="submission",mechanism="PLAIN",result="clear_refused"} 1'
+        in output
+    )
     assert [secret for secret in PASSWORD_IN_TRANSIT if secret in output] == []
     assert "\x1b" not in output
     assert ended.stderr == b""

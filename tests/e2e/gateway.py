@@ -89,6 +89,13 @@ class Gatepost:
             if family.type == "counter" and sample.name.startswith("gatepost_") and sample.value
         }
 
+    def settled(self) -> int:
+        """Where the log stands, with the events of all logins that were counted in it: they come a little later."""
+        counts = self.counts()
+        if attempts := sum(number for (name, *_), number in counts.items() if name == "auth_attempts_total"):
+            self.log.expect('"event": "authentication"', skip=int(attempts) - 1)
+        return len(self.log)
+
     def events(self, name: str, since: int = 0) -> list[Event]:
         """All that were logged so far."""
         return [event for line in self.log.lines(since) if (event := named(line, name))]

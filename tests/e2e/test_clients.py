@@ -48,7 +48,7 @@ def test_ten_megabytes_arrive(client: Client, submissions: Door, postfix: Postfi
 def test_a_wrong_password_is_refused_by_postfix(
     *, client: Client, door: Door, mechanism: str, postfix: Postfix, gate: Gatepost
 ) -> None:
-    heard, logged = len(postfix.log), len(gate.log)
+    heard, logged = len(postfix.log), gate.settled()
     outcome = client(door, Login(mechanism, USER, "wrong"), Mail(TRICKY))
     assert not outcome.worked
     assert "535" in outcome.said
@@ -64,7 +64,7 @@ def test_the_clients_do_verify_the_certificate(client: Client, door: Door, postf
     stranger = door.folder / "stranger.pem"
     trustme.CA().cert_pem.write_to_path(stranger)
     door = Door(door.port, implicit=door.implicit, authority=stranger, folder=door.folder)
-    heard, logged = len(postfix.log), len(gate.log)
+    heard, logged = len(postfix.log), gate.settled()
     outcome = client(door, Login("PLAIN", USER, PASSWORD), Mail(TRICKY))
     assert not outcome.worked
     gate.event("conversation", logged)

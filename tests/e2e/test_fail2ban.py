@@ -32,12 +32,12 @@ class Night:
     def __init__(self, gate: Gatepost, folder: Path, log: Path) -> None:
         self._gate = gate
         self._trust = ssl.create_default_context(cafile=folder / "ca.pem")
-        self._since = len(gate.log)
+        self._since = gate.settled()
         self._log = log
 
     def attempt(self, user: str, password: str, *, mechanism: str = "PLAIN", tls: bool = True) -> int:
         """The code that AUTH is answered with, when gatepost has logged it."""
-        position = len(self._gate.log)
+        position = self._gate.settled()
         with smtplib.SMTP("127.0.0.1", self._gate.ports["submission"], timeout=PATIENCE_SECONDS) as session:
             session._host = NAME  # type: ignore[attr-defined]  # noqa: SLF001  what the certificate must carry
             if tls:

@@ -119,7 +119,7 @@ def test_each_mechanism_works_or_is_refused_as_the_page_says(front: Front, clien
 def assert_mail_arrives(front: Front, client: Mechanism, scratch: Path) -> None:
     """Octet for octet; both sides and the metric say by what."""
     program = SPOKEN[client, front.upstream, front.way]
-    heard, noted = len(front.log), len(front.gate.log)
+    heard, noted = len(front.log), front.gate.settled()
     outcome = SASL_CLIENTS[program](front.door(scratch), front.login(client), Mail(TRICKY))
     assert outcome.worked, outcome.said
     assert front.mailroom.next().message == TRICKY
@@ -161,14 +161,14 @@ def test_what_works_is_offered(front: Front, tmp_path: Path) -> None:
     indirect=["running_front"],
 )
 def test_wrong_credentials_are_refused_and_counted(front: Front, client: Mechanism, tmp_path: Path) -> None:
-    noted = len(front.gate.log)
+    noted = front.gate.settled()
     program = python if client in SCRAMS else msmtp
     outcome = program(front.door(tmp_path), front.wrong(client), Mail(HEADER))
     assert not outcome.worked
     assert re.search(r"\b535\b.{1,4}5\.7\.8", outcome.said), outcome.said
     assert explained(outcome.said) == ([STATUS[client]] if client in BEARER else [])
     assert front.gate.event("authentication", noted)["gatepost.auth.result"] == "rejected"
-    assert front.gate.counts()["auth_attempts_total", "submission", client.value, "rejected"] == 1
+    assert front.gate.counts()["auth_attempts_total", "tls", "submission", client.value, "rejected"] == 1
 
 
 def explained(said: str) -> list[str]:

@@ -31,7 +31,7 @@ def test_new_certificates_are_used_without_a_restart(tmp_path: Path) -> None:
     with running(tmp_path, upstream) as gate:
         here = len(gate.log.lines(0))
         certificates(tmp_path, "renewed.example")
-        assert gate.event("certificate loaded", here)["file.name"] == str(tmp_path / "cert.pem")
+        assert gate.event("certificate loaded", here)["file.path"] == str(tmp_path / "cert.pem")
         assert 'name="renewed.example"' in gate.page("/metrics")[1]
         (tmp_path / "key.pem").write_text("no key")
         gate.event("certificates refused", here)

@@ -177,7 +177,7 @@ def test_postfix_goes_and_comes_back(postfix: Postfix, folder: Path) -> None:
             assert (status, why.partition(":")[0]) == (503, "upstream")
             assert login(door)[0] == 454
         finally:
-            logged = len(gate.log)
+            logged = gate.settled()
             postfix.start()
         gate.event("upstream up", logged)
         assert gate.page("/readyz") == (200, "ready\n")

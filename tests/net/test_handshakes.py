@@ -156,7 +156,7 @@ def odd_ciphers() -> ssl.SSLContext:
 
 
 FAILURES: list[tuple[str, Callable[[Far], Awaitable[None]], HandshakeFailure]] = [
-    ("leaves at once", leave, HandshakeFailure.PEER_CLOSED),
+    ("leaves at once", leave, HandshakeFailure.NO_HELLO),
     ("leaves half way", leave_half_way, HandshakeFailure.PEER_CLOSED),
     ("leaves before its last word", leave_before_the_last_word, HandshakeFailure.PEER_CLOSED),
     ("speaks HTTP", saying(b"GET / HTTP/1.1\r\nHost: mx.example\r\n\r\n"), HandshakeFailure.NOT_TLS),

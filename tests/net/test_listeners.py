@@ -44,7 +44,7 @@ async def test_more_conversations_than_there_may_be(tmp_path: Path) -> None:
         await first.said(b"QUIT")
         await it.notes.ended()
         await it.connect()
-    assert ConnectionRefused("starttls", Limit.CONVERSATIONS) in it.notes.facts
+    assert ConnectionRefused("starttls", Limit.CONVERSATIONS, "127.0.0.1") in it.notes.facts
 
 
 async def test_more_conversations_than_one_client_may_have(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ async def test_more_conversations_than_one_client_may_have(tmp_path: Path) -> No
         await first.said(b"QUIT")
         await it.notes.ended()
         await it.connect()
-    assert ConnectionRefused("implicit", Limit.CONVERSATIONS_PER_CLIENT) in it.notes.facts
+    assert ConnectionRefused("implicit", Limit.CONVERSATIONS_PER_CLIENT, "127.0.0.1") in it.notes.facts
 
 
 async def test_addresses_that_stand_for_many_are_not_counted(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_swapped_symlink_is_a_change(tmp_path: Path) -> None:
 
 def test_loaded_certificates_tell_their_name_and_end(tmp_path: Path) -> None:
     (loaded,) = Certificates(certificates(tmp_path)).generation.loaded
-    assert (loaded.file, loaded.name) == (str(tmp_path / "cert.pem"), HOST)
+    assert (loaded.leg, loaded.file, loaded.names) == (Leg.CLIENT, str(tmp_path / "cert.pem"), (HOST,))
     leaf = x509.load_pem_x509_certificates((tmp_path / "cert.pem").read_bytes())[0]
     assert loaded.not_after == leaf.not_valid_after_utc.timestamp()
 

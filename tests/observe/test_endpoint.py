@@ -1,17 +1,30 @@
 """The endpoint, over real loopback connections."""
 
 import http.client
+import io
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
+import h11
+import pytest
 import trio
 
-from gatepost.observe import endpoint
-from gatepost.observe.metrics import Metrics
+from gatepost.facts import Measured
+from gatepost.observe import endpoint, logs
+from gatepost.observe.observer import Observer
+from gatepost.observe.table import TABLE
+from gatepost.settings import LogSettings
+from observe.settings_made import settings_with
 
 Answer = tuple[int, str, bytes]
+
+
+def pages(not_ready: Callable[[], list[str]], *, loopback: bool = True) -> endpoint.Pages:
+    observer = Observer(settings_with("mx"), logs.configure(LogSettings(), io.StringIO()))
+    measured = Measured({("mx", "tls_ready"): 2}, {"mx": 1})
+    return endpoint.Pages(observer, lambda: measured, not_ready, "127.0.0.1:25", loopback=loopback)
 
 
 @asynccontextmanager
@@ -19,7 +32,7 @@ async def serving(reasons: list[str]) -> AsyncIterator[int]:
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)  # noqa: FBT003  the stdlib has it so
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(endpoint.serve, listening, endpoint.Pages(Metrics(("mx",)), lambda: reasons))
+        nursery.start_soon(endpoint.serve, listening, pages(lambda: reasons))
         yield listening.getsockname()[1]
         nursery.cancel_scope.cancel()
 
@@ -43,7 +56,60 @@ async def test_metrics_are_served() -> None:
         status, content_type, body = await asked(port, "/metrics")
     assert status == 200
     assert content_type.startswith("text/plain")
-    assert b'gatepost_conversations_active{listener="mx"} 0.0' in body
+    assert b'gatepost_conversations_active{listener="mx",phase="tls_ready"} 2.0' in body
+    assert b'gatepost_accept_queue_length{listener="mx"} 1.0' in body
+
+
+async def test_the_status_page_is_served_with_how_things_stand_now_and_may_load_nothing() -> None:
+    def headers(port: int) -> http.client.HTTPMessage:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/")
+        found = connection.getresponse().headers
+        connection.close()
+        return found
+
+    async with serving([]) as port:
+        status, content_type, body = await asked(port, "/")
+        policy = (await trio.to_thread.run_sync(headers, port))["content-security-policy"]
+    assert (status, content_type) == (200, "text/html; charset=utf-8")
+    assert b'<th scope="col">tls_ready</th></tr></thead><tbody><tr><th scope="row">mx</th><td>2</td>' in body
+    assert policy.startswith("default-src 'none';")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9587", 200),
+        ("[::1]:9587", 200),
+        ("[::1]", 200),
+        ("LocalHost:9587", 200),
+        ("evil.example", 421),
+        ("evil.example:9587", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("", 421),
+    ],
+)
+async def test_on_loopback_nobody_reads_it_by_a_foreign_name(host: str, status: int) -> None:
+    request = h11.Request(method="GET", target="/", headers=[("host", host)])
+    assert (await pages(list).answer(request)).status == status
+    assert (await pages(list, loopback=False).answer(request)).status == 200
+
+
+async def test_a_scrape_lets_others_run_between_its_pieces() -> None:
+    turns = 0
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    request = h11.Request(method="GET", target="/metrics", headers=[("host", "127.0.0.1:9587")])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(somebody_else)
+        await pages(list).answer(request)
+        nursery.cancel_scope.cancel()
+    assert turns >= len(TABLE)
 
 
 async def test_it_lives_and_is_ready() -> None:
@@ -60,7 +126,7 @@ async def test_reasons_for_not_being_ready_are_given_a_line_each() -> None:
 
 async def test_other_paths_and_methods_are_refused() -> None:
     async with serving([]) as port:
-        assert (await asked(port, "/"))[0] == 404
+        assert (await asked(port, "/status"))[0] == 404
         assert (await asked(port, "/metrics", "POST"))[0] == 405
 
 
@@ -123,7 +189,7 @@ async def test_a_bug_in_a_page_is_a_500_and_ends_nothing() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)  # noqa: FBT003  the stdlib has it so
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(endpoint.serve, listening, endpoint.Pages(Metrics(("mx",)), broken))
+        nursery.start_soon(endpoint.serve, listening, pages(broken))
         port = listening.getsockname()[1]
         assert (await asked(port, "/readyz"))[0] == 500
         assert (await asked(port, "/livez"))[0] == 200

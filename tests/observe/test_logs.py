@@ -3,11 +3,13 @@
 import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from gatepost.observe import logs
-from gatepost.settings import LogFormat, LogLevel
+from gatepost.observe.reference import render_logs
+from gatepost.settings import LogFormat, LogNames, LogSettings
 
 FORGED = 'laptop\r\n{"event": "authentication", "gatepost.auth.result": "accepted"}\x1b[31m'
 
@@ -15,17 +17,39 @@ FORGED = 'laptop\r\n{"event": "authentication", "gatepost.auth.result": "accepte
 @pytest.mark.parametrize("log_format", [LogFormat.JSON, LogFormat.CONSOLE])
 def test_a_value_cannot_write_a_line_of_its_own(log_format: LogFormat) -> None:
     stream = io.StringIO()
-    logs.configure(log_format, LogLevel.INFO, stream).info("conversation", **{"smtp.hello": FORGED})
+    logs.configure(LogSettings(format=log_format), stream).info("conversation", **{"smtp.hello": FORGED})
     (line,) = stream.getvalue().splitlines()
     assert "\x1b[31m" not in line
 
 
 def test_json_is_what_a_file_gets() -> None:
     stream = io.StringIO()
-    logs.configure(LogFormat.AUTO, LogLevel.INFO, stream).warning("violation", **{"gatepost.violation": "http"})
+    logs.configure(LogSettings(format=LogFormat.AUTO), stream).warning("violation", **{"gatepost.violation": "http"})
     event = json.loads(stream.getvalue())
     assert event["level"] == "warning"
     assert event["timestamp"].endswith("Z")
+
+
+def test_a_setting_names_the_fields_as_the_elastic_common_schema_has_them() -> None:
+    stream = io.StringIO()
+    log = logs.configure(LogSettings(format=LogFormat.JSON, names=LogNames.ECS), stream)
+    fields = {"client.address": "192.0.2.7", "gatepost.duration": 0.25, "tls.protocol.version": "1.3"}
+    log.warning("authentication", **fields, **{"gatepost.auth.result": "rejected"})
+    event = json.loads(stream.getvalue())
+    assert event.pop("@timestamp").endswith("Z")
+    assert event == {
+        "client.address": "192.0.2.7",
+        "client.ip": "192.0.2.7",
+        "event.duration": 250_000_000,
+        "tls.version": "1.3",
+        "gatepost.auth.result": "rejected",
+        "event.outcome": "failure",
+        "message": "authentication",
+        "event.action": "authentication",
+        "log.level": "warning",
+        "event.dataset": "gatepost",
+        "ecs.version": "8.11.0",
+    }
 
 
 def test_a_terminal_gets_words() -> None:
@@ -34,7 +58,7 @@ def test_a_terminal_gets_words() -> None:
             return True
 
     stream = Terminal()
-    logs.configure(LogFormat.AUTO, LogLevel.INFO, stream).info("started")
+    logs.configure(LogSettings(format=LogFormat.AUTO), stream).info("started")
     assert "started" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
 
@@ -42,7 +66,7 @@ def test_a_terminal_gets_words() -> None:
 @pytest.mark.parametrize("log_format", [LogFormat.JSON, LogFormat.CONSOLE])
 def test_a_traceback_shows_no_local_variables(log_format: LogFormat) -> None:
     stream = io.StringIO()
-    log = logs.configure(log_format, LogLevel.INFO, stream)
+    log = logs.configure(LogSettings(format=log_format), stream)
     secret = "correct horse" + " battery"
 
     def fail() -> None:
@@ -62,12 +86,17 @@ def test_a_log_that_nobody_reads_stops_nothing() -> None:
         def write(self, _text: str) -> int:
             raise BrokenPipeError
 
-    logs.configure(LogFormat.JSON, LogLevel.INFO, Broken()).info("started")
+    logs.configure(LogSettings(format=LogFormat.JSON), Broken()).info("started")
 
 
 def test_a_pipe_that_nobody_empties_stops_nothing() -> None:
     reading, writing = os.pipe()
     with open(reading, "rb"), open(writing, "w") as pipe:  # noqa: PTH123  they are descriptors
-        log = logs.configure(LogFormat.JSON, LogLevel.INFO, pipe)
+        log = logs.configure(LogSettings(format=LogFormat.JSON), pipe)
         for number in range(2000):  # a pipe holds 64 KiB
             log.info("conversation", **{"gatepost.commands": number, "smtp.hello": "x" * 200})
+
+
+def test_the_reference_page_is_fresh() -> None:
+    page = Path(__file__).parents[2] / "docs" / "logs.md"
+    assert page.read_text() == render_logs(), "python -m gatepost.observe.reference logs > docs/logs.md"

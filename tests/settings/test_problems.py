@@ -102,7 +102,7 @@ def test_an_unknown_key_is_answered_with_the_nearest_one(folder: Folder) -> None
 
 
 def test_an_unknown_key_near_to_nothing_is_answered_with_all_of_them(folder: Folder) -> None:
-    assert folder.complaints(MINIMAL + "qqq = 1\n") == ["observe.qqq: unknown key, the keys here are bind"]
+    assert folder.complaints(MINIMAL + "qqq = 1\n") == ["observe.qqq: unknown key, the keys here are bind, networks"]
 
 
 def test_an_unknown_key_in_a_list_and_one_that_needs_quotes(folder: Folder) -> None:

@@ -64,7 +64,7 @@ def describe(settings: Settings) -> Iterator[str]:
     if settings.users is not None:
         yield _describe_users(settings.users)
     yield f"upstream {settings.upstream.address}: {_UPSTREAM_TLS[settings.upstream.tls]}"
-    yield f"metrics and health: http://{settings.observe.bind}/metrics, /livez, /readyz"
+    yield f"status, metrics and health: http://{settings.observe.bind}/ and /metrics, /livez, /readyz"
     for warning in find_warnings(settings, datetime.now(UTC)):
         yield f"warning: {warning}"
 
@@ -88,7 +88,7 @@ def find_warnings(settings: Settings, now: datetime) -> Iterator[str]:
             yield f"{path} can be read by every user of this machine"
     bind = settings.observe.bind
     if not bind.loopback:
-        yield f"metrics on {bind} can be read from other machines, without a password"
+        yield f"status page and metrics on {bind} can be read from other machines, without a password"
 
 
 def _find_login_warnings(settings: Settings) -> Iterator[str]:

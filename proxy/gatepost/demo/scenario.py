@@ -169,12 +169,14 @@ async def _look_at_metrics(stage: Stage) -> None:
 def _expected_samples(stage: Stage) -> dict[str, float]:
     """What the metrics must say after the steps before: sample in Prometheus' notation -> value."""
     expected = {
-        _sample("gatepost_auth_attempts_total", listener="submission", mechanism="PLAIN", result="clear_refused"): 1.0,
-        _sample("gatepost_auth_credentials_exposed_total", listener="submission", mechanism="PLAIN"): 1.0,
+        _attempts("submission", "PLAIN", "clear", "clear_refused"): 1.0,
+        _sample(
+            "gatepost_auth_credentials_exposed_total", listener="submission", mechanism="PLAIN", network="loopback"
+        ): 1.0,
     }
     for listener, mechanism in (("submission", "PLAIN"), ("submissions", "LOGIN")):
         expected |= {
-            _sample("gatepost_auth_attempts_total", listener=listener, mechanism=mechanism, result="accepted"): 1.0,
+            _attempts(listener, mechanism, "tls", "accepted"): 1.0,
             _sample("gatepost_messages_total", listener=listener, result="accepted"): 1.0,
         }
         login = stage.logins.get(listener)
@@ -188,6 +190,11 @@ def _expected_samples(stage: Stage) -> dict[str, float]:
         ] = 1.0
     expected["gatepost_upstream_up"] = 1.0
     return expected
+
+
+def _attempts(listener: str, mechanism: str, channel: str, result: str) -> str:
+    labels = {"listener": listener, "mechanism": mechanism, "channel": channel, "result": result}
+    return _sample("gatepost_auth_attempts_total", **labels)
 
 
 def _sample(name: str, /, **labels: str) -> str:
@@ -219,6 +226,7 @@ def _print_lines_to_paste(stage: Stage, folder: Path) -> None:
         [*curl, "--ssl-reqd", *letter, f"smtp://{starttls}"],
         [*curl, *letter, f"smtps://{implicit}"],
         ["curl", f"http://{text_of(stage.observe)}/metrics"],
+        [f"http://{text_of(stage.observe)}/"],
     ):
         screen.say(shlex.join(line))
     screen.heading("Ctrl-C to stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gatepost.facts.labels import (
@@ -9,6 +10,7 @@ from gatepost.facts.labels import (
     Backend,
     BackendResult,
     Channel,
+    CipherClass,
     Ending,
     HandshakeFailure,
     Leg,
@@ -26,6 +28,7 @@ class Tls:
     """What a handshake agreed on. `version` is one of TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; `verified` speaks of the peer.
 
     `identity`: who a client's verified certificate says it is; "" when there is none.
+    `not_after`: of an upstream's certificate, in seconds since the epoch; 0 when it is not known.
     """
 
     version: str
@@ -33,6 +36,8 @@ class Tls:
     resumed: bool = False
     verified: bool = False
     identity: str = ""
+    strength: CipherClass = CipherClass.AEAD
+    not_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +81,38 @@ class AuthBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthHeard:
+    """The client has said all that its mechanism says."""
+
+    mechanism: Mechanism
+
+
+@dataclass(frozen=True, slots=True)
+class AuthPresented:
+    """The upstream is about to be shown what the client has shown, by a mechanism of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDecided:
+    """A minimum of the policies applied to a login, and it was refused for it or not."""
+
+    minimum: Mechanism
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AuthEnded:
-    """One authentication attempt ended. `user` is for logs only and empty whenever the channel was clear."""
+    """One authentication attempt ended.
+
+    `user` is for logs only, and what the client says: over a clear channel gatepost looks at nothing else of it.
+    """
 
     mechanism: Mechanism
     channel: Channel
     result: AuthResult
     user: str = ""
     upstream_mechanism: Mechanism | None = None  # what it was presented by, if it came to that
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialsExposed:
-    """A client sent a credential over a clear channel, as an initial response; nobody looked at it."""
-
-    mechanism: Mechanism
+    exposed: bool = False  # a credential crossed a clear channel, as an initial response
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +137,11 @@ class Violated:
 @dataclass(frozen=True, slots=True)
 class LimitHit:
     limit: Limit
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSent:
+    """The upstream has the whole message, and owes its reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +178,8 @@ class Summary:
     messages_refused: int = 0
     recipients: int = 0
     body_bytes: int = 0
-    last_refusal: Refusal | None = None
+    replies: list[int] = field(default_factory=lambda: [0, 0, 0, 0])  # to the client: 2yz, 3yz, 4yz, 5yz
+    refusals: dict[Refusal, int] = field(default_factory=dict)
     violations: set[Violation] = field(default_factory=set)
     ending: Ending = Ending.CUT_OFF
 
@@ -167,12 +195,15 @@ Fact = (
     | UpstreamConnected
     | UpstreamFailed
     | AuthBegan
+    | AuthHeard
+    | AuthPresented
+    | PolicyDecided
     | AuthEnded
-    | CredentialsExposed
     | AuthRewritten
     | Refused
     | Violated
     | LimitHit
+    | MessageSent
     | MessageEnded
     | Crashed
     | ConversationEnded
@@ -188,14 +219,16 @@ class UpstreamProbed:
 
     failure: UpstreamFailure | None
     seconds: float
+    certificate: CertificateLoaded | None = None  # the upstream's own, when it has shown one
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateLoaded:
-    """A certificate is in use. `file` is its path, `name` the first name it carries: both are the operator's."""
+    """A certificate is in use on a leg. `file` is its path, `names` are those it carries: both are the operator's."""
 
-    file: str
-    name: str
+    leg: Leg
+    file: str  # "" for the upstream's own
+    names: tuple[str, ...]
     not_after: float  # seconds since the epoch
 
 
@@ -236,12 +269,30 @@ class ConnectionRefused:
 
     listener: str
     limit: Limit
+    address: str = ""  # the client's, where it was taken far enough to have one
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     listeners: tuple[str, ...]  # "submission 127.0.0.1:5587"
     conversations: int  # at once, as far as the file descriptors reach
+    observe: str = ""  # "127.0.0.1:9587"
+    exposed: bool = False  # other machines may reach it there
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How things stand now, for somebody who asks. Phases are those of `session/phases.py`, in lower case."""
+
+    active: Mapping[tuple[str, str], int]  # conversations by listener and phase
+    waiting: Mapping[str, int]  # connections not yet let in, by listener
+
+
+@dataclass(frozen=True, slots=True)
+class TimerLate:
+    """A timer of gatepost's own went off so many seconds late: so long the loop was busy with something else."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +314,8 @@ ProcessFact = (
     | BackendAsked
     | ConnectionRefused
     | Started
+    | Measured
+    | TimerLate
     | DrainBegan
     | Stopped
 )

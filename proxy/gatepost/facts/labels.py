@@ -59,6 +59,15 @@ class AuthResult(Label):
     BACKEND_UNAVAILABLE = "backend_unavailable"  # the users file or the identity provider gave no answer
 
 
+class CipherClass(Label):
+    """What a TLS cipher suite is worth, the best first."""
+
+    AEAD = "aead"  # forward secrecy and authenticated encryption
+    CBC = "cbc"  # forward secrecy, and CBC, which needs care to be safe
+    STATIC_KEY = "static_key"  # no forward secrecy: who gets the key reads what was recorded
+    WEAK = "weak"  # RC4, 3DES, export, anonymous, or unknown
+
+
 class HandshakeFailure(Label):
     """Why a TLS handshake failed."""
 
@@ -68,6 +77,7 @@ class HandshakeFailure(Label):
     BAD_CERTIFICATE = "bad_certificate"  # the peer refused our certificate, or ours did not verify theirs
     NO_CERTIFICATE = "no_certificate"
     BAD_PIN = "bad_pin"  # the upstream's key is none of the pinned ones
+    NO_HELLO = "no_hello"  # the peer closed before it said anything, as checks of an open port do
     PEER_CLOSED = "peer_closed"
     TIMED_OUT = "timed_out"
     OTHER = "other"

@@ -222,7 +222,7 @@ class SocketChannel:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name or None
         )
         if server_side:  # the client speaks first
-            await self._read_flight()
+            await self._read_flight(HandshakeFailure.NO_HELLO)
         while True:
             try:
                 tls.do_handshake()
@@ -246,10 +246,10 @@ class SocketChannel:
         if self._outgoing.pending and not self._put(self._outgoing.read()):
             await self.flush()
 
-    async def _read_flight(self) -> None:
+    async def _read_flight(self, otherwise: HandshakeFailure = HandshakeFailure.PEER_CLOSED) -> None:
         data = await self._read()
         if not data:
-            raise HandshakeError(HandshakeFailure.PEER_CLOSED)
+            raise HandshakeError(otherwise)
         self._incoming.write(data)
 
     def peer_certificate(self) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ipaddress import IPv6Address, ip_address
 
 import trio
 
-from gatepost.facts import ConnectionRefused, DrainBegan, Limit, Peer, Refusal
+from gatepost.facts import ConnectionRefused, DrainBegan, Limit, Measured, Peer, Refusal
 from gatepost.net.answering import Answerer, nobody
 from gatepost.net.channel import SocketChannel, peer_at
 from gatepost.net.clients import ClientSide
@@ -31,6 +32,7 @@ from gatepost.wire.refusals import REFUSALS
 BACKLOG = 4096
 BATCH = 64  # connections taken from one listener before the others have their turn
 SWEEP_SECONDS = 1.0
+TCP_INFO_BYTES = 28  # of `struct tcp_info` (linux/tcp.h), up to and with tcpi_unacked
 TURNED_AWAY = {
     Limit.CONVERSATIONS: Refusal.TOO_MANY_CONVERSATIONS,
     Limit.CONVERSATIONS_PER_CLIENT: Refusal.TOO_MANY_FROM_CLIENT,
@@ -62,6 +64,15 @@ def counted_as(address: str) -> str:
     return str(IPv6Address(int(parsed) >> 64 << 64)) + "/64" if isinstance(parsed, IPv6Address) else address
 
 
+def _waiting(listening: socket.socket) -> int:
+    """Connections that the kernel has made and nobody has accepted: tcpi_unacked of a listening socket (tcp(7))."""
+    try:
+        info = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    except OSError:  # it is closed: gatepost is stopping
+        return 0
+    return int.from_bytes(info[-4:], sys.byteorder)
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """One listener, open."""
@@ -90,7 +101,7 @@ class Gate:
         self._certificates = certificates
         self._observer = observer
         self._answerer = answerer
-        self._inside: set[Conversation] = set()
+        self._inside: dict[Conversation, Talk] = {}
         self._per_client: Counter[str] = Counter()
         self._left = trio.Event()  # set when the last one leaves
         self._client = lru_cache(maxsize=4096)(self._counted_client)
@@ -130,6 +141,12 @@ class Gate:
             for conversation in self._inside:
                 conversation.sweep(now)
 
+    def measured(self, doors: Sequence[Door]) -> Measured:
+        """How many stand where."""
+        standing = Counter((talk.policy.listener.name, talk.phase) for talk in self._inside.values())
+        active = {(listener, phase.name.lower()): count for (listener, phase), count in standing.items()}
+        return Measured(active, {door.name: sum(map(_waiting, door.sockets)) for door in doors})
+
     # --- letting in
 
     async def _accept(self, door: Door, listening: socket.socket, inside: trio.Nursery) -> None:
@@ -152,17 +169,17 @@ class Gate:
     def _admit(self, door: Door, connected: socket.socket, peer: Peer, inside: trio.Nursery) -> None:
         client = self._client(peer.address)
         if len(self._inside) >= self._limits.conversations:
-            self._turn_away(door, connected, Limit.CONVERSATIONS)
+            self._turn_away(door, connected, peer, Limit.CONVERSATIONS)
         elif client is not None and self._per_client[client] >= self._limits.conversations_per_client:
-            self._turn_away(door, connected, Limit.CONVERSATIONS_PER_CLIENT)
+            self._turn_away(door, connected, peer, Limit.CONVERSATIONS_PER_CLIENT)
         else:
-            machine = Machine(Talk(door.rules, self._watch.upstream, peer.address), converse)
+            talk = Talk(door.rules, self._watch.upstream, peer.address)
             recorder = self._observer.conversation(door.name, peer)
-            conversation = Conversation(machine, recorder, self._dialer, self._answerer)
+            conversation = Conversation(Machine(talk, converse), recorder, self._dialer, self._answerer)
             listener = door.rules.policy.listener
             side = ClientSide(self._certificates.context(listener.profile), self._certificates.identity)
             conversation.accept(SocketChannel(connected, peer), side)
-            self._inside.add(conversation)
+            self._inside[conversation] = talk
             if client is not None:
                 self._per_client[client] += 1
             inside.start_soon(self._converse, conversation, client)
@@ -171,7 +188,7 @@ class Gate:
         try:
             await conversation.run()
         finally:
-            self._inside.discard(conversation)
+            del self._inside[conversation]
             if client is not None:
                 self._per_client[client] -= 1
                 if not self._per_client[client]:
@@ -179,9 +196,9 @@ class Gate:
             if not self._inside:
                 self._left.set()
 
-    def _turn_away(self, door: Door, connected: socket.socket, limit: Limit) -> None:
+    def _turn_away(self, door: Door, connected: socket.socket, peer: Peer, limit: Limit) -> None:
         """Say why where that is possible without TLS, and close; this must cost next to nothing."""
-        self._observer.record(ConnectionRefused(door.name, limit))
+        self._observer.record(ConnectionRefused(door.name, limit, peer.address))
         if door.rules.policy.listener.tls is ListenerTls.STARTTLS:
             with contextlib.suppress(OSError):
                 connected.send(REFUSALS[TURNED_AWAY[limit]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from gatepost.facts import Fact, UpstreamFailure, UpstreamProbed
+from gatepost.facts import CertificateLoaded, Fact, Leg, Tls, UpstreamFailure, UpstreamProbed
 from gatepost.net.conversation import Conversation
 from gatepost.net.upstream import Dialer
 from gatepost.policy import Upstream
@@ -42,4 +42,10 @@ class Watch:
             self.failure = UpstreamFailure.TIMED_OUT if patience.cancelled_caught else UpstreamFailure.GARBLED
         if talk.live is not None and talk.live != self.upstream:  # keep the object while nothing changed: replies
             self.upstream = talk.live  # that were made from it are remembered with it
-        return UpstreamProbed(self.failure, trio.current_time() - began)
+        return UpstreamProbed(self.failure, trio.current_time() - began, self._certificate(talk.summary.upstream_tls))
+
+    def _certificate(self, tls: Tls | None) -> CertificateLoaded | None:
+        """The upstream's own, as far as it can be told."""
+        if tls is None or not tls.not_after:
+            return None
+        return CertificateLoaded(Leg.UPSTREAM, "", (self._dialer.server_name,), tls.not_after)

@@ -11,12 +11,13 @@ import ssl
 import warnings
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gatepost.facts import CertificateLoaded, HandshakeFailure, Tls
+from gatepost.facts import CertificateLoaded, CipherClass, HandshakeFailure, Leg, Tls
 from gatepost.settings import TlsProfile, TlsSettings, UpstreamSettings, UpstreamTls
 from gatepost.settings.files import Look, look_at
 
@@ -38,6 +39,9 @@ class HandshakeError(Exception):
         super().__init__(reason.value)
         self.reason = reason
 
+
+_AEAD = ("GCM", "CHACHA20", "CCM")
+_WEAK = ("RC4", "DES", "NULL", "EXP", "ADH", "AECDH", "MD5", "IDEA", "SEED", "RC2")
 
 # --- outcomes --------------------------------------------------------------------------------------------------------
 
@@ -69,13 +73,27 @@ def failure(error: ssl.SSLError) -> HandshakeFailure:
     return _REASONS.get(error.reason or "", HandshakeFailure.OTHER)
 
 
+@lru_cache(maxsize=256)
+def strength(cipher: str) -> CipherClass:
+    """The class of a cipher suite, by OpenSSL's name for it."""
+    if cipher.startswith("TLS_"):  # of TLS 1.3
+        return CipherClass.AEAD
+    if not cipher or any(word in cipher for word in _WEAK):
+        return CipherClass.WEAK
+    if not cipher.startswith(("ECDHE-", "DHE-")):
+        return CipherClass.STATIC_KEY
+    return CipherClass.AEAD if any(word in cipher for word in _AEAD) else CipherClass.CBC
+
+
 def agreed(tls: ssl.SSLObject) -> Tls:
     """What a finished handshake agreed on. `verified` means that the peer's certificate was."""
     cipher = tls.cipher()
+    name = cipher[0] if cipher else ""
     asked = tls.context.verify_mode
     return Tls(
         version=tls.version() or "",
-        cipher=cipher[0] if cipher else "",
+        cipher=name,
+        strength=strength(name),
         resumed=bool(tls.session_reused),
         verified=asked is ssl.CERT_REQUIRED or (asked is ssl.CERT_OPTIONAL and bool(tls.getpeercert(binary_form=True))),
     )
@@ -145,12 +163,13 @@ class Generation:
                 by_name |= dict.fromkeys(_names(certificate)[1], contexts[profile])
             if settings.certificates:
                 _choose_by_name(contexts[profile], by_name)
-        return cls(contexts, tuple(_loaded(certificate) for certificate, _ in pairs))
+        return cls(contexts, tuple(loaded(Leg.CLIENT, certificate) for certificate, _ in pairs))
 
 
-def _loaded(certificate: Path) -> CertificateLoaded:
+def loaded(leg: Leg, certificate: Path) -> CertificateLoaded:
+    """Raises OSError or ValueError."""
     leaf, names = _names(certificate)
-    return CertificateLoaded(str(certificate), names[0] if names else "", leaf.not_valid_after_utc.timestamp())
+    return CertificateLoaded(leg, str(certificate), tuple(names), leaf.not_valid_after_utc.timestamp())
 
 
 def _choose_by_name(default: ssl.SSLContext, by_name: dict[str, ssl.SSLContext]) -> None:
@@ -213,6 +232,15 @@ def upstream_context(settings: UpstreamSettings) -> ssl.SSLContext:
     else:
         context.load_default_certs()
     return context
+
+
+@lru_cache(maxsize=16)
+def expiry(certificate: bytes) -> float:
+    """When a DER certificate expires, in seconds since the epoch; 0 when that cannot be read."""
+    try:
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+    except Exception:  # noqa: BLE001  it is for the dashboard; whether it is good, OpenSSL has decided
+        return 0.0
 
 
 def pinned(certificate: bytes, pins: tuple[str, ...]) -> bool:

@@ -12,7 +12,7 @@ import trio
 
 from gatepost.facts import HandshakeFailure, Tls, UpstreamFailure
 from gatepost.net.channel import Channel, SocketAddress, SocketChannel, peer_at
-from gatepost.net.tls import HandshakeError, pinned, upstream_context
+from gatepost.net.tls import HandshakeError, expiry, pinned, upstream_context
 from gatepost.settings import UpstreamSettings, UpstreamTls
 
 Target = tuple[socket.AddressFamily, SocketAddress]
@@ -35,7 +35,7 @@ class Dialer:
         self._settings = settings
         self._seconds = seconds
         self._context = upstream_context(settings) if settings.tls is not UpstreamTls.NEVER else None
-        self._server_name = settings.server_name or settings.address.host
+        self.server_name = settings.server_name or settings.address.host
         try:
             host = ip_address(settings.address.host)
         except ValueError:
@@ -93,10 +93,11 @@ class Dialer:
     async def secure(self, channel: Channel) -> Tls:
         """The handshake, and the pins. Raises HandshakeError, Woken."""
         assert self._context is not None  # noqa: S101  settings without TLS never ask for it
-        tls = await channel.secure(self._context, server_side=False, server_name=self._server_name)
+        tls = await channel.secure(self._context, server_side=False, server_name=self.server_name)
+        certificate = channel.peer_certificate() or b""
+        tls = replace(tls, not_after=expiry(certificate))
         if not self._settings.pins:
             return tls
-        certificate = channel.peer_certificate()
-        if certificate is None or not pinned(certificate, self._settings.pins):
+        if not pinned(certificate, self._settings.pins):
             raise HandshakeError(HandshakeFailure.BAD_PIN)
         return replace(tls, verified=True)

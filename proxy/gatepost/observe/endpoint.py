@@ -1,4 +1,4 @@
-"""The endpoint for Prometheus and for whoever asks whether gatepost lives: /metrics, /livez, /readyz.
+"""The endpoint for people, for Prometheus, and for whoever asks whether gatepost lives: / /metrics /livez /readyz.
 
 A small HTTP/1.1 server on h11, on the same loop as everything else, so that an answer shows that the loop turns.
 Bounded: so many connections at once, so much header (h11's own 16 KiB), so many seconds for a request.
@@ -6,46 +6,106 @@ Bounded: so many connections at once, so much header (h11's own 16 KiB), so many
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import ip_address
 
 import h11
 import trio
 
-from gatepost.observe.metrics import Metrics
+from gatepost.facts import Measured
+from gatepost.observe import page
+from gatepost.observe.observer import Observer
+from gatepost.observe.status import gather
 
 CONNECTIONS = 32
 SECONDS = 5.0
 READ_BYTES = 16_384
 TEXT = "text/plain; charset=utf-8"
+PORT = re.compile(r":[0-9]*\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    body: bytes
+    status: HTTPStatus = HTTPStatus.OK
+    content_type: str = TEXT
+    headers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
     """What is served. `not_ready` gives the reasons for not being ready, none when all is well."""
 
-    metrics: Metrics
+    observer: Observer
+    measure: Callable[[], Measured]
     not_ready: Callable[[], list[str]]
+    upstream: str  # its address
+    loopback: bool  # nobody but this machine reaches it
+    began: float = field(default_factory=time.time)
 
-    def answer(self, request: h11.Request) -> tuple[HTTPStatus, str, bytes]:
-        """Status, content type and body."""
+    async def answer(self, request: h11.Request) -> Answer:
         if request.method not in (b"GET", b"HEAD"):
-            return HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"GET or HEAD\n"
-        path = request.target.partition(b"?")[0]
-        if path == b"/metrics":
-            accept = b",".join(value for name, value in request.headers if name == b"accept").decode("latin-1")
-            content_type, body = self.metrics.exposition(accept)
-            return HTTPStatus.OK, content_type, body
-        if path == b"/livez":
-            return HTTPStatus.OK, TEXT, b"alive\n"
-        if path == b"/readyz":
-            reasons = self.not_ready()
-            if reasons:
-                return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, "".join(f"{reason}\n" for reason in reasons).encode()
-            return HTTPStatus.OK, TEXT, b"ready\n"
-        return HTTPStatus.NOT_FOUND, TEXT, b"/metrics /livez /readyz\n"
+            return Answer(b"GET or HEAD\n", HTTPStatus.METHOD_NOT_ALLOWED, headers=[("allow", "GET, HEAD")])
+        if self.loopback and not _is_of_this_machine(request):
+            return Answer(b"by an IP address or localhost only\n", HTTPStatus.MISDIRECTED_REQUEST)
+        return await self._page(request)
+
+    async def _page(self, request: h11.Request) -> Answer:
+        match request.target.partition(b"?")[0]:
+            case b"/":
+                return self._status()
+            case b"/metrics":
+                return await self._metrics(b",".join(value for name, value in request.headers if name == b"accept"))
+            case b"/livez":
+                return Answer(b"alive\n")
+            case b"/readyz":
+                return self._ready()
+        return Answer(b"/ /metrics /livez /readyz\n", HTTPStatus.NOT_FOUND)
+
+    def _status(self) -> Answer:
+        self._measure()
+        body = page.render(gather(self.observer, self.upstream, self.began), time.time())
+        return Answer(body, content_type=page.CONTENT_TYPE, headers=page.HEADERS)
+
+    def _ready(self) -> Answer:
+        if reasons := self.not_ready():
+            return Answer("".join(f"{reason}\n" for reason in reasons).encode(), HTTPStatus.SERVICE_UNAVAILABLE)
+        return Answer(b"ready\n")
+
+    def _measure(self) -> None:
+        """All that has happened is told first, so that an answer is never behind."""
+        self.observer.record(self.measure())
+        self.observer.tell()
+
+    async def _metrics(self, accept: bytes) -> Answer:
+        """Piece by piece: all at once would hold up every conversation."""
+        self._measure()
+        await trio.lowlevel.checkpoint()
+        content_type, pieces = self.observer.metrics.exposition(accept.decode("latin-1"))
+        body = bytearray()
+        for piece in pieces:
+            body += piece
+            await trio.lowlevel.checkpoint()
+        return Answer(bytes(body), content_type=content_type)
+
+
+def _is_of_this_machine(request: h11.Request) -> bool:
+    """Not by a name that a web site made point here, so that a browser on this machine reads for it (DNS rebinding)."""
+    hosts = [PORT.sub("", value.decode("latin-1")).strip("[]") for name, value in request.headers if name == b"host"]
+    return all(host.lower() == "localhost" or _is_ip(host) for host in hosts)
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def serve(listening: socket.socket, pages: Pages) -> None:
@@ -95,11 +155,13 @@ async def _serve_one(stream: trio.SocketStream, connection: h11.Connection, page
         elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
             raise trio.BrokenResourceError
     try:
-        status, content_type, body = pages.answer(request)
+        answer = await pages.answer(request)
     except Exception:  # noqa: BLE001  a bug in a page must not end the mail service
-        status, content_type, body = HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, b"internal fault\n"
-    headers = [("content-type", content_type), ("content-length", str(len(body)))]
-    data = connection.send(h11.Response(status_code=status, headers=headers, reason=status.phrase)) or b""
+        answer = Answer(b"internal fault\n", HTTPStatus.INTERNAL_SERVER_ERROR)
+    length = str(len(answer.body))
+    headers = [("content-type", answer.content_type), ("content-length", length), *answer.headers]
+    head = h11.Response(status_code=answer.status, headers=headers, reason=answer.status.phrase)
+    data = connection.send(head) or b""
     if request.method != b"HEAD":
-        data += connection.send(h11.Data(data=body)) or b""
+        data += connection.send(h11.Data(data=answer.body)) or b""
     await stream.send_all(data + (connection.send(h11.EndOfMessage()) or b""))

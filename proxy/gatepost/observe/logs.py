@@ -12,11 +12,14 @@ import json
 import logging
 import select
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
-from gatepost.settings import LogFormat, LogLevel
+from gatepost.observe.events import FIELDS
+from gatepost.settings import LogFormat, LogLevel, LogNames, LogSettings
+
+ECS = {"event.dataset": "gatepost", "ecs.version": "8.11.0"}
 
 
 class Line:
@@ -48,28 +51,45 @@ LEVELS = {
 }
 
 
-def configure(
-    log_format: LogFormat, level: LogLevel, stream: TextIO | None = None
-) -> structlog.typing.FilteringBoundLogger:
-    """The logger; events below `level` cost next to nothing."""
+def configure(settings: LogSettings, stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
+    """The logger; events below the level cost next to nothing."""
     stream = sys.stderr if stream is None else stream
-    console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and stream.isatty())
-    renderer: structlog.typing.Processor
-    if console:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, repr_native_str=True
-        )
-    else:
-        encode = json.JSONEncoder(default=repr).encode  # made once: json.dumps would make one for every event
-        renderer = structlog.processors.JSONRenderer(serializer=lambda event, **_: encode(event))
+    console = settings.format is LogFormat.CONSOLE or (settings.format is LogFormat.AUTO and stream.isatty())
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         Line(stream),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        processors=[structlog.processors.add_log_level, *(_words(stream) if console else _json(settings.names))],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+def _words(stream: TextIO) -> tuple[structlog.typing.Processor, ...]:
+    render = structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, repr_native_str=True
+    )
+    return structlog.processors.TimeStamper(fmt="iso", utc=True), render
+
+
+def _json(names: LogNames) -> tuple[structlog.typing.Processor, ...]:
+    encode = json.JSONEncoder(default=repr).encode  # made once: json.dumps would make one for every event
+    render = structlog.processors.JSONRenderer(serializer=lambda event, **_: encode(event))
+    if names is LogNames.OTEL:
+        return structlog.processors.TimeStamper(fmt="iso", utc=True), render
+    return _as_ecs, structlog.processors.TimeStamper(fmt="iso", utc=True, key="@timestamp"), render
+
+
+def _as_ecs(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
+    """The same event by the names of the Elastic Common Schema; what has no name there keeps its own."""
+    named: dict[str, Any] = {}
+    for name, value in event.items():
+        field = FIELDS.get(name)
+        if field is None or not field.ecs:
+            named[name] = value
+        else:
+            named |= dict.fromkeys(field.ecs, field.convert(value))
+    named["event.action"] = named["message"] = named.pop("event")
+    named["log.level"] = named.pop("level")
+    if "gatepost.auth.result" in event:
+        named["event.outcome"] = "success" if event["gatepost.auth.result"] == "accepted" else "failure"
+    return named | ECS

@@ -14,15 +14,17 @@ from typing import Any
 from gatepost.facts import (
     AuthBegan,
     AuthEnded,
+    AuthHeard,
     AuthResult,
     Channel,
-    CredentialsExposed,
     Ending,
     Limit,
     Mechanism,
+    PolicyDecided,
     Refusal,
 )
 from gatepost.sasl import bearer
+from gatepost.sasl.claim import claimed_name
 from gatepost.sasl.exchange import (
     Bearer,
     Denied,
@@ -81,13 +83,13 @@ _BROKEN_OFF: dict[type[Exception], Outcome] = {
 
 
 def expose(talk: Talk, command: Command) -> None:
-    """AUTH on a clear channel: note the mechanism, and that a credential came along, without looking at it."""
+    """AUTH on a clear channel: note the mechanism, and whose credential came along, without looking at that."""
     name, _, initial = command.argument.partition(b" ")
     mechanism = mechanism_named(name.upper())
-    if initial:
-        talk.summary.exposed = True
-        talk.record(CredentialsExposed(mechanism))
-    talk.record(AuthEnded(mechanism, Channel.CLEAR, AuthResult.CLEAR_REFUSED))
+    exposed = bool(initial)
+    talk.summary.exposed = talk.summary.exposed or exposed
+    user = claimed_name(mechanism, initial)
+    talk.record(AuthEnded(mechanism, Channel.CLEAR, AuthResult.CLEAR_REFUSED, user, exposed=exposed))
 
 
 def auth(talk: Talk, command: Command) -> Steps[None]:
@@ -101,6 +103,8 @@ def auth(talk: Talk, command: Command) -> Steps[None]:
     try:
         attempt.result, refusal = yield from _attempt(talk, attempt, initial)
     finally:  # also when the client is lost meanwhile
+        if attempt.minimum is not None:
+            talk.record(PolicyDecided(attempt.minimum, refused=attempt.result is AuthResult.WEAK))
         record = AuthEnded(attempt.mechanism, Channel.TLS, attempt.result, attempt.user, attempt.upstream_mechanism)
         talk.record(record)
     if refusal is None:
@@ -110,6 +114,7 @@ def auth(talk: Talk, command: Command) -> Steps[None]:
 
 
 def _attempt(talk: Talk, attempt: Attempt, initial: bytes | None) -> Steps[Outcome]:
+    attempt.minimum = talk.standing.minimum
     if attempt.mechanism not in talk.offered:  # after HELO nothing was offered, and it may be good all the same
         objection = talk.policy.objection(attempt.mechanism, talk.known, talk.standing)
         if objection is not None:  # and the client is not asked for a password that leads nowhere
@@ -130,13 +135,14 @@ def _exchange(talk: Talk, attempt: Attempt, initial: bytes | None) -> Steps[Outc
     if initial is not None and mechanism in SERVER_FIRST:
         return AuthResult.MALFORMED, Refusal.INITIAL_RESPONSE
     if talk.policy.means.relays(mechanism):
-        return _WEAK if _is_weak(talk, mechanism, ("",)) else (yield from relay(talk, attempt, initial))
+        return _WEAK if _is_weak(talk, attempt, ("",)) else (yield from relay(talk, attempt, initial))
     heard = yield from _hear(talk, attempt, initial)
+    talk.record(AuthHeard(mechanism))
     attempt.user, users = _claimed(heard)
     if isinstance(heard, Denied):
         return _denial(talk, heard)
     named_later = isinstance(heard, Bearer) and talk.policy.means.ways.tokens  # by whoever checks the token
-    if not named_later and _is_weak(talk, mechanism, users):
+    if not named_later and _is_weak(talk, attempt, users):
         return _WEAK
     outcome = yield from _follow(talk, attempt, heard)
     if isinstance(heard, Bearer) and outcome[0] is AuthResult.REJECTED:
@@ -151,7 +157,7 @@ def _follow(talk: Talk, attempt: Attempt, heard: Evidence) -> Steps[Outcome]:
     attempt.user, users = _claimed(shown)
     if isinstance(shown, Denied):
         return _denial(talk, shown)
-    if _is_weak(talk, attempt.mechanism, users):
+    if _is_weak(talk, attempt, users):
         return _WEAK
     outcome = yield from present(talk, attempt, shown)
     ends = talk.policy.means.ends_with_token and outcome[0] is AuthResult.ACCEPTED
@@ -170,7 +176,8 @@ def _denial(talk: Talk, denied: Denied) -> Outcome:
 def _could_show_password(talk: Talk, user: str) -> bool:
     """Whether a login by PLAIN or LOGIN would be heard, which is what RFC 4954 section 6 sends the client to."""
     return any(
-        talk.policy.objection(mechanism, talk.known, talk.standing) is None and not _is_weak(talk, mechanism, (user,))
+        talk.policy.objection(mechanism, talk.known, talk.standing) is None
+        and not _is_weak(talk, Attempt(mechanism), (user,))
         for mechanism in (Mechanism.PLAIN, Mechanism.LOGIN)
     )
 
@@ -183,9 +190,10 @@ def _claimed(shown: Evidence | Denied) -> tuple[str, tuple[str, ...]]:
     return user, (user,)
 
 
-def _is_weak(talk: Talk, mechanism: Mechanism, users: tuple[str, ...]) -> bool:
-    minimum = talk.policy.minimum(talk.address, users)
-    return minimum is not None and is_weaker(mechanism, minimum)
+def _is_weak(talk: Talk, attempt: Attempt, users: tuple[str, ...]) -> bool:
+    """Whether its mechanism is too weak for these users, and by which minimum that was decided."""
+    attempt.minimum = talk.policy.minimum(talk.address, users)
+    return attempt.minimum is not None and is_weaker(attempt.mechanism, attempt.minimum)
 
 
 def _hear(talk: Talk, attempt: Attempt, initial: bytes | None) -> Steps[Evidence | Denied]:
@@ -214,7 +222,7 @@ def _heed_user(talk: Talk, attempt: Attempt, question: Question[Any]) -> None:
     """A user who must not use this mechanism is told so before anything shows whether the password is right."""
     if isinstance(question, FindVerifier | FindPassword):
         attempt.user = question.user
-        if _is_weak(talk, attempt.mechanism, (question.user,)):
+        if _is_weak(talk, attempt, (question.user,)):
             raise TooWeak
 
 

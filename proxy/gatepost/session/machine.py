@@ -163,7 +163,7 @@ def converse(talk: Talk) -> Steps[None]:
         garbled = lost.reason is UpstreamFailure.GARBLED
         _part(talk, Ending.UPSTREAM_LOST, Refusal.UPSTREAM_GARBLED if garbled else Refusal.UPSTREAM_LOST)
     except ClientLost:
-        talk.owed.take()
+        talk.owed.drop()
     talk.give_up_message()
     talk.actions.append(Close(Leg.CLIENT, talk.owed.take()))
     with suppress(ClientLost):

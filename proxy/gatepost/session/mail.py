@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from gatepost.facts import Ending, Limit, MessageResult, Refusal, UpstreamFailure, Violation
+from gatepost.facts import Ending, Limit, MessageResult, MessageSent, Refusal, UpstreamFailure, Violation
 from gatepost.session.phases import Stage
 from gatepost.session.talk import Hangup, Steps, Talk, hang_up, heed_closing, settle
 from gatepost.session.upstream import reach
@@ -132,6 +132,7 @@ def data(talk: Talk, command: Command) -> Steps[None]:
     talk.in_body = True
     try:
         yield from _pour(talk, scanner)
+        talk.record(MessageSent())
         reply = yield from talk.reply(talk.waits.accept)
     except UpstreamLost as lost:
         yield from _lost(talk, lost.reason, lambda: _drop_data(talk, scanner))
@@ -206,6 +207,8 @@ def bdat(talk: Talk, command: Command) -> Steps[None]:
         talk.owed.hole(Verb.BDAT)
         yield from _pour_chunk(talk, left)
         talk.in_body = last
+        if last:
+            talk.record(MessageSent())
         pipelining = talk.live is not None and b"PIPELINING" in talk.live.capabilities
         reply = (yield from settle(talk)) if last or not pipelining else None
     except UpstreamLost as lost:

@@ -12,9 +12,10 @@ from gatepost.wire.commands import Verb
 
 
 class Owed:
-    __slots__ = ("_holes", "_ready")
+    __slots__ = ("_holes", "_ready", "sent")
 
     def __init__(self) -> None:
+        self.sent = [0, 0, 0, 0]  # 2yz, 3yz, 4yz, 5yz
         self._ready: list[bytes] = []
         self._holes: deque[tuple[Verb, list[bytes]]] = deque()  # each with the replies that stand behind it
 
@@ -49,7 +50,14 @@ class Owed:
         self._holes.clear()
 
     def take(self) -> bytes:
-        """Everything that may be sent now."""
+        """Everything that is to be sent now."""
+        for reply in self._ready:
+            self.sent[reply[0] - 0x32] += 1  # "2"
         ready = b"".join(self._ready)
         self._ready.clear()
         return ready
+
+    def drop(self) -> None:
+        """Nothing will be sent any more."""
+        self._ready.clear()
+        self._holes.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gatepost.facts import AuthResult, AuthRewritten, Mechanism, Refusal, UpstreamFailure
+from gatepost.facts import AuthHeard, AuthPresented, AuthResult, AuthRewritten, Mechanism, Refusal, UpstreamFailure
 from gatepost.sasl.exchange import Bearer, ClientExchange, Malformed, Password, Proven, Unproven, decode, decode_initial
 from gatepost.sasl.external import external_client
 from gatepost.sasl.plan import BY_PASSWORD, BY_TOKEN
@@ -48,6 +48,7 @@ class Attempt:
     mechanism: Mechanism
     user: str = ""
     upstream_mechanism: Mechanism | None = None
+    minimum: Mechanism | None = None  # the policies ask for, if any does
     result: AuthResult = AuthResult.ABANDONED  # should the client leave now
 
 
@@ -71,6 +72,7 @@ def present(talk: Talk, attempt: Attempt, shown: Shown) -> Steps[Outcome]:
 def _carry_out(talk: Talk, attempt: Attempt, chosen: Mechanism, steps: Steps[Outcome]) -> Steps[Outcome]:
     """Whatever becomes of it is recorded, and no upstream is kept of which it is not clear who is logged in there."""
     attempt.upstream_mechanism = talk.summary.upstream_mechanism = chosen
+    talk.record(AuthPresented())
     try:
         outcome = yield from steps
     except Unproven:
@@ -183,6 +185,7 @@ def _pass_through(talk: Talk, chosen: Mechanism, initial: bytes | None) -> Steps
             return CANCELLED
         talk.tell(line)
         reply = yield from talk.reply(talk.waits.login)
+    talk.record(AuthHeard(chosen))
     return _judge(reply)
 
 

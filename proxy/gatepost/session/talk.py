@@ -140,7 +140,7 @@ class Talk:
         self.idle_commands = 0
         self.progress = 0  # rises whenever a peer earned a fresh wait
         self.unreported_bytes = 0
-        self.summary = Summary()
+        self.summary = Summary(replies=self.owed.sent)
 
     # --- what is known
 
@@ -193,7 +193,8 @@ class Talk:
     def refuse(self, refusal: Refusal) -> None:
         """Answer the last command with a refusal."""
         self.errors += 1
-        self.summary.last_refusal = refusal
+        refusals = self.summary.refusals
+        refusals[refusal] = refusals.get(refusal, 0) + 1
         self.record(Refused(refusal))
         self.owed.reply(REFUSALS[refusal])
 

@@ -1,8 +1,8 @@
 """What an operator sets: one TOML file, read whole, checked whole, never written.
 
-`values` are the forms that single values take, `models` the tables and their defaults, `file` reads and checks.
-`consistency` and `authentication` look at keys together, through `draft`; `ways` says where each login can lead.
-Every mistake is reported at once, with its dotted key, what was found and what was expected. This package reads
+`values` are the forms that single values take, `models` and `observation` the tables and their defaults, `file` reads
+and checks. `consistency` and `authentication` look at keys together, through `draft`; `ways` says where each login can
+lead. Every mistake is reported at once, with its dotted key, what was found and what was expected. This package reads
 files to check them; it opens no sockets and asks no resolver.
 """
 
@@ -15,16 +15,11 @@ from gatepost.settings.models import (
     LimitSettings,
     ListenerSettings,
     ListenerTls,
-    LogFormat,
     LoginSettings,
-    LogLevel,
-    LogSettings,
     LoneNewlines,
     OauthSettings,
-    ObserveSettings,
     PolicySettings,
     Represent,
-    Section,
     Settings,
     SmtpSettings,
     TimeoutSettings,
@@ -35,10 +30,22 @@ from gatepost.settings.models import (
     UpstreamTls,
     UsersSettings,
 )
+from gatepost.settings.observation import (
+    BUILT_IN_NETWORKS,
+    LogFormat,
+    LogLevel,
+    LogLogins,
+    LogNames,
+    LogSettings,
+    NetworkSettings,
+    ObserveSettings,
+)
 from gatepost.settings.problems import Problem, SettingsError, UnknownKey
+from gatepost.settings.section import Section
 from gatepost.settings.values import STRENGTH, Address
 
 __all__ = [
+    "BUILT_IN_NETWORKS",
     "STRENGTH",
     "Address",
     "Auth",
@@ -50,9 +57,12 @@ __all__ = [
     "ListenerTls",
     "LogFormat",
     "LogLevel",
+    "LogLogins",
+    "LogNames",
     "LogSettings",
     "LoginSettings",
     "LoneNewlines",
+    "NetworkSettings",
     "OauthSettings",
     "ObserveSettings",
     "PolicySettings",

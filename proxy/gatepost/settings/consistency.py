@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gatepost.settings import authentication
-from gatepost.settings.draft import Draft, read_draft, run
+from gatepost.settings.draft import Draft, Table, read_draft, run
 from gatepost.settings.files import check_readable, check_secret
 from gatepost.settings.keypairs import check_authorities, check_pair
 from gatepost.settings.models import Represent, UpstreamTls
+from gatepost.settings.observation import BUILT_IN_NETWORKS, LogLogins
 from gatepost.settings.problems import Problem, quote, write_key
 from gatepost.settings.values import Address
 
@@ -24,18 +25,28 @@ def check_together(raw: dict[str, Any], folder: Path) -> Iterator[Problem]:
         _check_files,
         _check_upstream_pair,
         _check_upstream_tls,
+        _check_hash_key,
         *authentication.CHECKS,
     ):
         yield from run(check, draft)
 
 
 def _check_names(draft: Draft) -> Iterator[Problem]:
+    yield from _check_unique(draft.listeners, "listeners")
+    yield from _check_unique(draft.networks, "observe", "networks")
+    for index, network in enumerate(draft.networks):
+        if (name := network.get("name")) in BUILT_IN_NETWORKS:
+            expected = f"a name other than {', '.join(BUILT_IN_NETWORKS)}, which are built in"
+            yield Problem(write_key(("observe", "networks", index, "name")), quote(name), expected)
+
+
+def _check_unique(rows: tuple[Table, ...], *place: str) -> Iterator[Problem]:
     first: dict[str, int] = {}
-    for index, listener in enumerate(draft.listeners):
-        name = listener.get("name")
+    for index, row in enumerate(rows):
+        name = row.get("name")
         if name is not None and first.setdefault(name, index) != index:
-            expected = f"a name other than that of listeners[{first[name]}]"
-            yield Problem(write_key(("listeners", index, "name")), quote(name), expected)
+            expected = f"a name other than that of {write_key((*place, first[name]))}"
+            yield Problem(write_key((*place, index, "name")), quote(name), expected)
 
 
 def _check_binds(draft: Draft) -> Iterator[Problem]:
@@ -74,7 +85,7 @@ def _check_files(draft: Draft) -> Iterator[Problem]:
         yield from check_pair(write_key(("tls", "certificates", index)), pair.get("certificate"), pair.get("key"))
     yield from check_pair("upstream", draft.upstream.get("certificate"), draft.upstream.get("key"))
     tables = {"tls": draft.tls, "upstream": draft.upstream, "users": draft.users}
-    tables |= {"tokens": draft.tokens, "oauth": draft.oauth}
+    tables |= {"tokens": draft.tokens, "oauth": draft.oauth, "log": draft.log}
     for table, name, check in (
         ("tls", "client_ca", check_authorities),
         ("upstream", "ca", check_authorities),
@@ -85,6 +96,7 @@ def _check_files(draft: Draft) -> Iterator[Problem]:
         ("tokens", "client_secret_file", check_secret),
         ("oauth", "ca", check_authorities),
         ("oauth", "client_secret_file", check_secret),
+        ("log", "hash_key_file", check_secret),
     ):
         place = tables[table]
         path = place.get(name) if place else None
@@ -111,3 +123,9 @@ def _check_upstream_tls(draft: Draft) -> Iterator[Problem]:
         yield Problem("upstream.pins", "pins", expected)
     if draft.upstream.get("represent") is Represent.CERTIFICATE:
         yield Problem("upstream.represent", '"certificate"', 'another way while upstream.tls is "never"')
+
+
+def _check_hash_key(draft: Draft) -> Iterator[Problem]:
+    log = draft.log
+    if log.given("hash_key_file") and LogLogins.HASHED not in (log["logins"], log["clear_logins"]):
+        yield Problem("log.hash_key_file", "a file", "nothing while no logins are hashed")

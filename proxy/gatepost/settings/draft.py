@@ -20,15 +20,15 @@ from gatepost.settings.models import (
     ListenerSettings,
     LoginSettings,
     OauthSettings,
-    ObserveSettings,
     PolicySettings,
-    Section,
     TlsSettings,
     TokenSettings,
     UpstreamSettings,
     UsersSettings,
 )
+from gatepost.settings.observation import LogSettings, NetworkSettings, ObserveSettings
 from gatepost.settings.problems import Problem
+from gatepost.settings.section import Section
 
 
 class Unknown(Exception):
@@ -100,6 +100,8 @@ class Draft:
     tokens: Table | None
     oauth: Table | None
     observe: Table
+    networks: tuple[Table, ...]
+    log: Table
 
 
 Check = Callable[[Draft], Iterator[Problem]]
@@ -129,6 +131,8 @@ def read_draft(raw: dict[str, Any], folder: Path) -> Draft:
         tokens=optional(TokenSettings, "tokens"),
         oauth=optional(OauthSettings, "oauth"),
         observe=table(ObserveSettings, "observe"),
+        networks=rows(NetworkSettings, raw.get("observe"), "networks"),
+        log=table(LogSettings, "log"),
     )
 
 

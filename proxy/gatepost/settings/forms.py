@@ -9,7 +9,8 @@ from typing import Annotated, get_args, get_origin
 
 import annotated_types
 
-from gatepost.settings.models import Section, Settings
+from gatepost.settings.models import Settings
+from gatepost.settings.section import Section
 from gatepost.settings.values import Form
 
 Place = Sequence[str | int]

@@ -8,10 +8,11 @@ from __future__ import annotations
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from gatepost.settings.observation import LogSettings, ObserveSettings
+from gatepost.settings.section import Section
 from gatepost.settings.values import (
-    Address,
     BindAddress,
     CertificateName,
     Challenge,
@@ -97,29 +98,6 @@ class Grant(Enum):
 
     CLIENT_CREDENTIALS = "client_credentials"  # section 4.4: as the application, for any user
     REFRESH_TOKEN = "refresh_token"  # noqa: S105  section 6: by each user's refresh token, from the users file
-
-
-class LogFormat(Enum):
-    """How a log event is written."""
-
-    AUTO = "auto"  # JSON unless the log goes to a terminal
-    JSON = "json"
-    CONSOLE = "console"
-
-
-class LogLevel(Enum):
-    """The least that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Section(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LoginSettings(Section):
@@ -340,22 +318,6 @@ class TimeoutSettings(Section):
     """For the users file, hashing, and the identity provider, each time one of them is asked."""
     drain: Seconds = Field(default=30.0, ge=0)
     """For conversations under way when gatepost is told to stop."""
-
-
-class ObserveSettings(Section):
-    """`[observe]`: where /metrics, /livez and /readyz are served."""
-
-    bind: BindAddress = Address("127.0.0.1", 9587)
-    """Whoever reaches it can read the metrics; they hold no user names."""
-
-
-class LogSettings(Section):
-    """`[log]`: one event a line on standard error."""
-
-    format: LogFormat = LogFormat.AUTO
-    """auto: JSON, but lines for people when it goes to a terminal."""
-    level: LogLevel = LogLevel.INFO
-    """Events below this are left out."""
 
 
 class Settings(Section):

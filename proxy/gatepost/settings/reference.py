@@ -17,7 +17,8 @@ from typing import get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from gatepost.settings.forms import describe, unwrap
-from gatepost.settings.models import Section, Settings
+from gatepost.settings.models import Settings
+from gatepost.settings.section import Section
 
 _INTRODUCTION = """# Settings
 
