@@ -1,0 +1,182 @@
+"""Every alert fires when it should, is quiet when it should be, and leads to a page that helps."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gatepost.observe.events import EVENTS, FIELDS
+from grafana.promql import complaints, named_in, recorded
+from peers import require
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "grafana" / "alerts" / "gatepost.rules.yaml"
+TESTS = sorted((Path(__file__).parent / "rules").glob("*.test.yaml"))
+RUNBOOKS = ROOT / "docs" / "runbooks"
+INDEX = RUNBOOKS / "README.md"
+PAGES = sorted(set(RUNBOOKS.glob("*.md")) - {INDEX})
+BASE = "https://github.com/gatepost/gatepost/blob/main/docs/runbooks/"
+SEVERITIES = {"critical", "warning", "info"}
+RECORDED = "promql_expr_test"  # what promtool calls a test of an expression
+SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+
+Rule = dict[str, Any]
+
+
+def every(kind: str) -> list[Rule]:
+    """The rules of a kind, `alert` or `record`, in their order."""
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"] if kind in rule]
+
+
+ALERTS, RECORDS = every("alert"), every("record")
+NAMES = {rule["alert"] for rule in ALERTS}
+KNOWN = recorded({rule["record"]: rule["expr"] for rule in RECORDS})
+
+
+def promtool(*arguments: str | Path) -> None:
+    program = require("promtool", package="prometheus")
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tried() -> Iterator[tuple[str, list[Rule]]]:
+    """Each alert that a test of promtool's asks for, and what it expects."""
+    for file in TESTS:
+        for test in yaml.safe_load(file.read_text())["tests"]:
+            yield from ((case["alertname"], case["exp_alerts"]) for case in test.get("alert_rule_test", ()))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def name_of(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+# --- the rules -------------------------------------------------------------------------------------------------------
+
+
+def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
+    promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
+
+
+@pytest.mark.parametrize("file", TESTS, ids=name_of)
+def test_rules_do_what_they_should(file: Path) -> None:
+    promtool("test", "rules", file)
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_says_how_bad_it_is_what_is_wrong_and_where_to_read_on(rule: Rule) -> None:
+    notes = rule["annotations"]
+    assert rule["alert"].startswith("Gatepost")
+    assert rule["labels"]["severity"] in SEVERITIES
+    assert set(notes) == {"summary", "description", "runbook_url"}
+    assert notes["summary"].endswith(".")
+    assert "{{" not in notes["summary"]  # so that a summary is the same for all that it groups
+    assert "$labels.instance" in notes["description"]
+    assert notes["runbook_url"] == f"{BASE}{rule['alert']}.md"
+    assert (RUNBOOKS / f"{rule['alert']}.md") in PAGES
+
+
+def test_rules_of_one_alert_can_be_told_apart() -> None:
+    told = [(rule["alert"], *sorted(rule["labels"].items())) for rule in ALERTS]
+    assert len(set(told)) == len(told)
+
+
+@pytest.mark.parametrize("rule", ALERTS + RECORDS, ids=lambda rule: rule.get("alert") or rule["record"])
+def test_a_rule_names_what_gatepost_has(rule: Rule) -> None:
+    assert named_in(rule["expr"])
+    assert complaints(rule["expr"], KNOWN) == []
+
+
+def test_a_recorded_metric_is_recorded_before_it_is_used_and_in_the_same_group() -> None:
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        known: set[str] = set()
+        for rule in group["rules"]:
+            assert {name for name in named_in(rule["expr"]) if ":" in name} <= known
+            known |= {rule["record"]} if "record" in rule else set()
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_an_alert_is_seen_firing_and_seen_quiet(name: str) -> None:
+    outcomes = [expected for tried_name, expected in tried() if tried_name == name]
+    assert any(outcomes)
+    assert not all(outcomes)
+
+
+def test_each_rule_is_seen_firing() -> None:
+    seen = {(name, alert["exp_labels"]["severity"]) for name, expected in tried() for alert in expected}
+    assert seen == {(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS}
+
+
+def test_every_recording_rule_is_tried() -> None:
+    cases = [
+        case for file in TESTS for test in yaml.safe_load(file.read_text())["tests"] for case in test.get(RECORDED, ())
+    ]
+    with_result = {name for case in cases if case["exp_samples"] for name in named_in(case["expr"])}
+    assert with_result == {rule["record"] for rule in RECORDS}
+
+
+# --- the runbooks ----------------------------------------------------------------------------------------------------
+
+
+def test_every_runbook_belongs_to_an_alert() -> None:
+    assert {page.stem for page in PAGES} == NAMES
+
+
+def test_the_index_has_one_line_for_each_alert_and_its_severities() -> None:
+    lines = re.findall(r"^\| \[(\w+)\]\((\w+)\.md\) \| ([^|]+) \| [^|]+ \|$", INDEX.read_text(), re.MULTILINE)
+    assert [name for name, _, _ in lines] == list(dict.fromkeys(rule["alert"] for rule in ALERTS))
+    for name, file, severities in lines:
+        assert file == name
+        of_rules = dict.fromkeys(rule["labels"]["severity"] for rule in ALERTS if rule["alert"] == name)
+        assert severities.split(", ") == list(of_rules)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_runbook_has_its_four_sections(page: Path) -> None:
+    text = page.read_text()
+    assert text.startswith(f"# {page.stem}\n")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
+    assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
+
+
+@pytest.mark.parametrize("page", [INDEX, *PAGES], ids=name_of)
+def test_links_of_a_runbook_lead_somewhere(page: Path) -> None:
+    for path, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_a_runbook_asks_prometheus_for_is_there(page: Path, tmp_path: Path) -> None:
+    queries = blocks(page, "promql")
+    assert queries
+    for query in queries:
+        assert complaints(query, KNOWN) == []
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    promtool("check", "rules", file)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_a_runbook_asks_the_log_for_is_there(page: Path) -> None:
+    for line in [line for block in blocks(page, "sh") for line in block.splitlines() if "jq " in line]:
+        events = re.findall(r'\.event == "([^"]+)"', line)
+        assert events, line
+        fields = {field for event in events for field in EVENTS[event].fields}
+        named = set(re.findall(r'\.\["([^"]+)"\]', line))
+        assert named <= fields, line
+        assert named <= set(FIELDS), line
