@@ -293,22 +293,25 @@ async def _keep_probing(watch: Watch, seconds: float, observer: Observer) -> Non
 
 
 class Complaints:
-    """What goes wrong with something that is tried again and again: each complaint is told once."""
+    """What goes wrong with something that is tried again and again: each complaint is told once.
+
+    `said` is the last one, until all is well.
+    """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._said = ""
+        self.said = ""
 
     @contextmanager
     def told_once(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError) as error:
-            if str(error) != self._said:
-                self._said = str(error)
-                self._tell(self._said)
+            if str(error) != self.said:
+                self.said = str(error)
+                self._tell(self.said)
         else:
-            self._said = ""
+            self.said = ""
 
 
 async def _keep_certificates(certificates: Certificates, seconds: float, observer: Observer) -> None:
@@ -317,7 +320,7 @@ async def _keep_certificates(certificates: Certificates, seconds: float, observe
         await trio.sleep(seconds)
         with complaints.told_once():
             changed = certificates.reload()
-            for served in certificates.generation.loaded if changed else ():
+            for served in certificates.generation.loaded if changed or complaints.said else ():
                 observer.record(served)
 
 
@@ -329,7 +332,7 @@ async def _keep_users(users: Users, seconds: float, observer: Observer) -> None:
         before = users.loaded
         await users.write_back()  # which takes over what somebody else wrote meanwhile
         with complaints.told_once():
-            if await users.reload() or users.loaded != before:
+            if await users.reload() or users.loaded != before or complaints.said:
                 observer.record(users.loaded)
 
 

@@ -93,7 +93,7 @@ class Gatepost:
         """Where the log stands, with the events of all logins that were counted in it: they come a little later."""
         counts = self.counts()
         if attempts := sum(number for (name, *_), number in counts.items() if name == "auth_attempts_total"):
-            self.log.expect('"event": "authentication"', skip=int(attempts) - 1)
+            self.log.expect('"event":"authentication"', skip=int(attempts) - 1)
         return len(self.log)
 
     def events(self, name: str, since: int = 0) -> list[Event]:

@@ -171,7 +171,7 @@ def test_counters_and_log_agree_over_a_thousand_mixed_sessions(postfix: Postfix,
         older.maximum_version = ssl.TLSVersion.TLSv1_2
         house = House(gate, trust, older)
         list(pool.map(lambda number: SESSION[number % len(SESSION)](house), range(SESSIONS)))
-        gate.log.expect('"event": "conversation"', skip=SESSIONS - 1)
+        gate.log.expect('"event":"conversation"', skip=SESSIONS - 1)
         counts = gate.counts()
         events = [json.loads(line) for line in gate.log.lines()]
     ended = [event["conversation.id"] for event in events if event["event"] == "conversation"]

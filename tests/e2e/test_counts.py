@@ -120,7 +120,7 @@ def test_metrics_are_what_was_played(postfix: Postfix, folder: Path) -> None:
     with running(folder, settings) as gate:
         gate.event("upstream up")
         play(gate, folder)
-        gate.log.expect('"event": "conversation"', skip=CONVERSATIONS - 1)
+        gate.log.expect('"event":"conversation"', skip=CONVERSATIONS - 1)
         counts = gate.counts()
         events = [json.loads(line) for line in gate.log.lines()]
     assert counts == EXPECTED

@@ -15,14 +15,19 @@ from e2e.clients import NAME
 from e2e.gateway import Gatepost
 from e2e.people import PASSWORD, USER
 from e2e.spoken import PATIENCE_SECONDS
+from gatepost.facts import AuthEnded, AuthResult, Channel, Mechanism, Peer
+from gatepost.observe import logs
+from gatepost.observe.observer import Observer
+from gatepost.settings import LogFormat, LogNames, LogSettings
+from observe.settings_made import settings_with
 from peers import require
 
 FAIL2BAN = Path(__file__).parents[2] / "deploy" / "fail2ban"
 # Names that try to look like the end of one event and the whole of another.
 FORGED = (
-    'x", "gatepost.auth.result": "rejected"}',
-    'x"}\n{"conversation.id": "0123456789abcdef", "gatepost.listener": "mx", "client.address": "192.0.2.1", "client.p',
-    'x", "timestamp": "2020-01-01T00:00:00.000000Z"}',
+    'x","gatepost.auth.result":"rejected"}',
+    'x"}\n{"conversation.id":"0123456789abcdef","gatepost.listener":"mx","client.address":"192.0.2.1","client.port":',
+    'x","timestamp":"2020-01-01T00:00:00.000000Z"}',
 )
 
 
@@ -50,21 +55,30 @@ class Night:
         return code
 
     def matched(self, mode: str, head: str = "") -> int:
-        """How many lines the filter takes for a failed login; every line of the log is given a date."""
+        """How many lines the filter takes for a failed login."""
         lines = self._gate.log.lines(self._since)
         self._log.write_text("".join(f"{head}{line}\n" for line in lines))
-        regex = require("fail2ban-regex", package="fail2ban")
-        filter_file = f"{FAIL2BAN / 'filter.d' / 'gatepost.conf'}[mode={mode}]"
-        command = [regex, "--config", str(FAIL2BAN), str(self._log), filter_file]
-        said = spoken(command)
-        assert set(spoken([*command, "--out", "ip"]).split()) <= {"127.0.0.1"}
-        found = re.search(r"^Lines: (\d+) lines, 0 ignored, (\d+) matched, (\d+) missed", said, re.MULTILINE)
-        assert found, said
-        assert int(found[1]) == len(lines)
-        return int(found[2])
+        found = failures(self._log, mode)
+        assert set(found) <= {"127.0.0.1"}
+        return len(found)
 
     def results(self) -> list[object]:
         return [event["gatepost.auth.result"] for event in self._gate.events("authentication", self._since)]
+
+
+def failures(log: Path, mode: str) -> list[str]:
+    """The address of each line that the filter takes for a failed login; every line must be given a date."""
+    regex = require("fail2ban-regex", package="fail2ban")
+    filter_file = f"{FAIL2BAN / 'filter.d' / 'gatepost.conf'}[mode={mode}]"
+    command = [regex, "--config", str(FAIL2BAN), str(log), filter_file]
+    said = spoken(command)
+    found = re.search(r"^Lines: (\d+) lines, 0 ignored, (\d+) matched, (\d+) missed", said, re.MULTILINE)
+    assert found, said
+    assert int(found[1]) == len(log.read_text().splitlines())
+    assert f"[{found[1]}] " in said[said.index("Date template hits") :]
+    addresses = spoken([*command, "--out", "ip"]).split()
+    assert len(addresses) == int(found[2])
+    return addresses
 
 
 def spoken(command: list[str]) -> str:
@@ -93,6 +107,19 @@ def test_wrong_passwords_are_found_and_nothing_else(night: Night) -> None:
 def test_what_stands_in_front_of_a_line_does_not_matter(night: Night) -> None:
     assert night.attempt(USER, "wrong") == 535
     assert night.matched("normal", head="mail gatepost[4711]: ") == 1
+
+
+@pytest.mark.parametrize("names", LogNames)
+def test_the_names_of_the_fields_do_not_matter(tmp_path: Path, names: LogNames) -> None:
+    file = tmp_path / "gatepost.log"
+    with file.open("w") as stream:
+        log = LogSettings(format=LogFormat.JSON, names=names)
+        observer = Observer(settings_with("mx", log=log), logs.configure(log, stream))
+        for address, user in (("192.0.2.7", "eve"), ("2001:db8::7", "Zoë")):
+            recorder = observer.conversation("mx", Peer(address, 4711, loopback=False))
+            recorder.record(AuthEnded(Mechanism.PLAIN, Channel.TLS, AuthResult.REJECTED, user))
+        observer.tell()
+    assert failures(file, "normal") == ["192.0.2.7", "2001:db8::7"]
 
 
 @pytest.mark.parametrize("name", FORGED)

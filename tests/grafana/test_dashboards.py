@@ -39,7 +39,7 @@ NEED_A_PERSON = {
     "Credentials exposed",
     "Credentials exposed, by network and listener",
     "First certificate to expire",
-    "Reload failures",
+    "Files refused",
     "Scraped",
     "Upstream",
 }

@@ -52,6 +52,17 @@ def test_a_setting_names_the_fields_as_the_elastic_common_schema_has_them() -> N
     }
 
 
+@pytest.mark.parametrize("name", ["Zoë", "a\x9b31m", "line\u2028separator", "caf\udce9"])
+def test_what_is_not_ascii_is_escaped_and_read_back_the_same(name: str) -> None:
+    """C1 controls and line separators would be taken for commands and for lines by what shows the log."""
+    stream = io.StringIO()
+    log = logs.configure(LogSettings(format=LogFormat.JSON), stream)
+    log.info("users loaded", **{"file.path": name})
+    assert stream.getvalue().isascii()
+    assert stream.getvalue().startswith('{"file.path":"')
+    assert json.loads(stream.getvalue())["file.path"] == name
+
+
 def test_a_terminal_gets_words() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -361,7 +361,7 @@ def test_facts_of_the_process_are_counted_and_logged() -> None:
         series(expiry, leg="client", file="cert.pem", name="new.example"): 2e9,
         series("gatepost_conversations_limit"): 100,
         series("gatepost_event_loop_lag_seconds_count"): 1,
-        series("gatepost_certificate_reload_failures_total"): 1,
+        series("gatepost_certificate_last_reload_successful"): -1,
         series("gatepost_connections_refused_total", listener="mx", limit="conversations"): 1,
     }
     names = [event["event"] for event in watched.events()]
@@ -385,7 +385,7 @@ def test_backends_are_counted_and_their_trouble_is_logged() -> None:
     requests, seconds = "gatepost_backend_requests_total", "gatepost_backend_duration_seconds_count"
     assert watched.moved() == {
         series("gatepost_users"): 7,
-        series("gatepost_users_reload_failures_total"): 1,
+        series("gatepost_users_last_reload_successful"): -1,
         series(requests, backend="tokens", result="cached"): 1,
         series(requests, backend="tokens", result="answered"): 1,
         series(requests, backend="keys", result="timed_out"): 1,

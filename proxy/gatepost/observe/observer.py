@@ -45,6 +45,7 @@ from gatepost.settings import Settings
 
 REMEMBERED_REFUSALS = 20
 BATCH_SECONDS = 0.02
+CERTIFICATES_TAKEN, USERS_TAKEN = "gatepost_certificate_last_reload_successful", "gatepost_users_last_reload_successful"
 
 
 class Observer:
@@ -55,6 +56,8 @@ class Observer:
         networks = Networks(settings.observe.networks)
         listeners = tuple(listener.name for listener in settings.listeners)
         self.metrics = Metrics({"listener": listeners, "network": networks.names})
+        self.metrics.set(CERTIFICATES_TAKEN, 1)
+        self.metrics.set(USERS_TAKEN, 1)  # also where there is none
         self.refusals: deque[RefusalRow] = deque(maxlen=REMEMBERED_REFUSALS)
         self.started: Started | None = None
         self.upstream: UpstreamProbed | None = None
@@ -175,6 +178,7 @@ class Observer:
             self._log.warning("upstream down", **{"error.type": failure.value})
 
     def _loaded(self, fact: CertificateLoaded) -> None:
+        self.metrics.set(CERTIFICATES_TAKEN, 1)
         self._note_expiry(fact)
         event = {"file.path": fact.file, "gatepost.leg": fact.leg.value, "gatepost.names": fact.names}
         expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fact.not_after))
@@ -190,15 +194,16 @@ class Observer:
             self.metrics.set(metric, fact.not_after, leg, fact.file, name)
 
     def _not_loaded(self, fact: CertificatesRefused) -> None:
-        self.metrics.add(self.metrics.place("gatepost_certificate_reload_failures"))
+        self.metrics.set(CERTIFICATES_TAKEN, 0)
         self._log.error("certificates refused", **{"error.message": fact.why})
 
     def _users_loaded(self, fact: UsersLoaded) -> None:
+        self.metrics.set(USERS_TAKEN, 1)
         self.metrics.set("gatepost_users", fact.users)
         self._log.info("users loaded", **{"file.path": fact.file, "gatepost.users": fact.users})
 
     def _users_not_loaded(self, fact: UsersRefused) -> None:
-        self.metrics.add(self.metrics.place("gatepost_users_reload_failures"))
+        self.metrics.set(USERS_TAKEN, 0)
         self._log.error("users refused", **{"error.message": fact.why})
 
     def _asked(self, fact: BackendAsked) -> None:

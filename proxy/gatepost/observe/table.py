@@ -247,7 +247,7 @@ TABLE = (
         FAST,
     ),
     Metric("gatepost_users", Kind.GAUGE, "Users in the users file that is in use."),
-    Metric("gatepost_users_reload_failures", Kind.COUNTER, "Changed users files that could not be used."),
+    Metric("gatepost_users_last_reload_successful", Kind.GAUGE, "0 while the users file has changed and was refused."),
     Metric(
         "gatepost_messages",
         Kind.COUNTER,
@@ -278,7 +278,11 @@ TABLE = (
         "When a certificate in use expires, in seconds since the epoch; the upstream's own has no file.",
         {"leg": OPEN, "file": OPEN, "name": OPEN},
     ),
-    Metric("gatepost_certificate_reload_failures", Kind.COUNTER, "Changed certificate files that could not be used."),
+    Metric(
+        "gatepost_certificate_last_reload_successful",
+        Kind.GAUGE,
+        "0 while certificate files have changed and were refused.",
+    ),
     Metric("gatepost_event_loop_lag_seconds", Kind.HISTOGRAM, "How late a timer of gatepost's own was.", {}, FAST),
     Metric("gatepost_crashes", Kind.COUNTER, "Conversations that a bug in gatepost ended.", _LISTENER),
 )
