@@ -20,7 +20,7 @@ NONCE = b"1896.697170952"
 CHALLENGE = b"<1896.697170952@postoffice.reston.mci.net>"
 RESPONSE = b"tim b913a602c7eda7a495b4e6e7334d3890"
 SECRET = b"tanstaaftanstaaf"
-NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
 
 
 def serve(response: bytes, secret: bytes = SECRET) -> tuple[Question[Any], object]:
