@@ -14,7 +14,7 @@ MODULE_LINES = 400
 FUNCTION_LINES = 40
 SMALLER_MODULES = {"net/conversation.py": 199}  # the loop that performs the actions decides nothing
 
-NOT_OURS = {".git", ".venv", "__pycache__", "build", "dist"}
+NOT_OURS = {".git", ".venv", "__pycache__", "build", "dist", "node_modules"}
 MACHINE_PATHS = (b"/work" + b"/", b"/tmp/bash" + b"_jobs")  # in two pieces, so that this file does not hold them
 
 

@@ -1,7 +1,7 @@
 """A dashboard as Grafana reads it: its panels, and their queries with the variables filled in.
 
-https://grafana.com/docs/grafana/latest/dashboards/variables/ and Grafana's Prometheus datasource say how. Every value
-of $instance and $listener is chosen. Here are those variables alone that gatepost's boards use.
+https://grafana.com/docs/grafana/latest/dashboards/variables/ and Grafana's Prometheus datasource say how. Of $instance
+and $listener All is chosen. Here are those variables alone that gatepost's boards use.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from prometheus import SCRAPE_SECONDS, Prometheus, Series
 
 MOST_POINTS = 700  # of a series in a panel; Grafana takes the panel's width
 _VARIABLE = re.compile(r"\$\{(\w+)(?::\w+)?\}|\$(\w+)")
-_LABEL_VALUES = re.compile(r"label_values\((.+),\s*(\w+)\)")
-_SPECIAL = re.compile(r"[\\^$*+?.()|\[\]{}]")
 
 
 class Unknown(Exception):
@@ -61,7 +59,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One dashboard. `variables` are queries of values by their names, in order."""
+    """One dashboard. `variables` are by their names what All stands for."""
 
     uid: str
     title: str
@@ -90,12 +88,18 @@ class Answer:
 
 
 def read(file: Path) -> Board:
+    """Raises Unknown."""
     board = json.loads(file.read_text())
-    variables = {
-        each["name"]: each["query"]["query"] for each in board["templating"]["list"] if each["type"] == "query"
-    }
+    variables = {each["name"]: _all(each) for each in board["templating"]["list"] if each["type"] == "query"}
     panels = tuple(_panel(each) for each in board["panels"])
     return Board(board["uid"], board["title"], board.get("description", ""), panels, variables)
+
+
+def _all(variable: Mapping[str, Any]) -> str:
+    """Grafana puts a custom `allValue` in as it is, and escapes nothing. Without one it would list all values."""
+    if not variable.get("allValue"):
+        raise Unknown(f"all values of the variable {variable['name']}")
+    return str(variable["allValue"])
 
 
 def _panel(panel: Mapping[str, Any]) -> Panel:
@@ -129,9 +133,8 @@ class Reader:
             "__rate_interval": f"{max(self._step + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS):.0f}s",
             "__range": f"{seconds:.0f}s",
             "__range_s": f"{seconds:.0f}",
+            **board.variables,
         }
-        for name, query in board.variables.items():
-            self.values[name] = self._chosen(query)
 
     def answers(self, panel: Panel) -> list[Answer]:
         return [Answer(query, self._answer(query)) for query in panel.queries]
@@ -152,17 +155,3 @@ class Reader:
         if query.instant:
             return self._prometheus.query(expression, self._span[1])
         return self._prometheus.query_range(expression, self._span, self._step)
-
-    def _chosen(self, query: str) -> str:
-        """All values of a variable, as a regular expression inside a string of PromQL."""
-        found = _LABEL_VALUES.fullmatch(query)
-        if found is None:
-            raise Unknown(f"the variable's query {query}")
-        values = self._prometheus.values(found[2], self.fill_in(found[1]))
-        if not values:
-            raise Unknown(f"any value for {query}")
-        return f"({'|'.join(_SPECIAL.sub(_escape, value) for value in values)})"
-
-
-def _escape(found: re.Match[str]) -> str:
-    return rf"\\{found[0]}"

@@ -6,7 +6,7 @@ What cannot be drawn is said in its panel.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
 from charts import Curve, chart, spark
@@ -110,17 +110,27 @@ def _timeseries(panel: Panel, answers: list[Answer], size: tuple[float, float], 
     if not curves:
         return _note(look(panel.fields, "").no_value)
     width, height = size
-    lines = _legend_lines(curves, width) if panel.options.get("legend", {}).get("showLegend", True) else []
+    legend = panel.options.get("legend", {})
+    entries = [_legend_text(curve, legend.get("calcs", ())) for curve in curves]
+    lines = _legend_lines(curves, entries, width) if legend.get("showLegend", True) else []
     drawn = chart(curves, (width - 2, height - LEGEND_LINE * len(lines) - 6), span)
     return drawn + "".join(f'<div class="legend">{line}</div>' for line in lines)
 
 
-def _legend_lines(curves: list[Curve], width: float) -> list[str]:
+def _legend_text(curve: Curve, calculations: Sequence[str]) -> str:
+    """The name, and what is calculated of the values: `p95 Max: 3 ms`."""
+    words = [
+        f"{calculation.capitalize()}: {curve.look.text(_reduced(curve, calculation))}" for calculation in calculations
+    ]
+    return " ".join([curve.name, *words])
+
+
+def _legend_lines(curves: list[Curve], entries: list[str], width: float) -> list[str]:
     """Two lines at most, as there is no bar to scroll by; those that are more are counted."""
     lines, used, most = [""], 0.0, 2
-    for number, curve in enumerate(curves):
-        entry = f'<span><i style="background:{curve.colour}"></i>{escape(curve.name)}</span>'
-        needs = 34 + 7.2 * len(curve.name)
+    for number, (curve, text) in enumerate(zip(curves, entries, strict=True)):
+        entry = f'<span><i style="background:{curve.colour}"></i>{escape(text)}</span>'
+        needs = 34 + 7.2 * len(text)
         if used + needs > width - (110 if len(lines) == most else 20):
             if len(lines) == most:
                 lines[-1] += f"<span>and {len(curves) - number} more</span>"
@@ -139,7 +149,7 @@ def _stat(panel: Panel, answers: list[Answer], size: tuple[float, float]) -> str
     named = len(curves) > 1 or panel.options.get("textMode") in ("value_and_name", "name")
     parts = []
     for curve in curves:
-        value = _reduced(curve, panel)
+        value = _reduced(curve, _calculation(panel))
         text = curve.name if panel.options.get("textMode") == "name" else curve.look.text(value)
         tint = curve.look.colour(value)
         below = f"<div>{escape(curve.name)}</div>" if named and text != curve.name else ""
@@ -163,8 +173,12 @@ _REDUCERS: dict[str, Callable[[list[float]], float]] = {
 }
 
 
-def _reduced(curve: Curve, panel: Panel) -> float:
+def _calculation(panel: Panel) -> str:
     (name,) = panel.options.get("reduceOptions", {}).get("calcs") or ["lastNotNull"]
+    return str(name)
+
+
+def _reduced(curve: Curve, name: str) -> float:
     values = [value for _, value in curve.points if not math.isnan(value)]
     if name not in _REDUCERS:
         raise Unknown(f"the calculation {name}")
@@ -202,7 +216,7 @@ def _bar_gauge(panel: Panel, answers: list[Answer]) -> str:
     curves = _curves(panel, answers)
     if not curves:
         return _note(look(panel.fields, "").no_value)
-    values = [_reduced(curve, panel) for curve in curves]
+    values = [_reduced(curve, _calculation(panel)) for curve in curves]
     most = max((value for value in values if math.isfinite(value)), default=0.0) or 1.0
     bars = []
     for curve, value in zip(curves, values, strict=True):

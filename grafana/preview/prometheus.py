@@ -64,11 +64,6 @@ class Prometheus:
         answer = self.query(expression)
         return answer[0].last if answer else float("nan")
 
-    def values(self, label: str, selector: str) -> list[str]:
-        """What `label_values(selector, label)` is to Grafana."""
-        found: list[str] = self._get(f"label/{label}/values", {"match[]": selector})
-        return found
-
     def rules(self) -> list[dict[str, Any]]:
         """Every rule, alerting and recording, with its health."""
         return [rule for group in self._get("rules", {})["groups"] for rule in group["rules"]]

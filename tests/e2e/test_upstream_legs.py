@@ -1,6 +1,7 @@
 """gatepost to Postfix: clear, STARTTLS and implicit TLS; proven, not proven, gone, and back again."""
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -85,11 +86,14 @@ def test_over_a_clear_leg(postfix: Postfix, folder: Path) -> None:
 
 @pytest.mark.parametrize("leg", TLS_LEGS.values(), ids=TLS_LEGS.keys())
 def test_over_a_proven_tls_leg(leg: Leg, postfix: Postfix, folder: Path) -> None:
-    heard = len(postfix.log)
-    with running(folder, leg(postfix, folder)) as gate:
+    heard, settings = len(postfix.log), leg(postfix, folder)
+    with running(folder, settings) as gate:
         gate.event("upstream up")
         assert gate.page("/readyz") == (200, "ready\n")
         trace = deliver(door_of(gate.ports, folder), postfix)
+        expiry = r'^gatepost_certificate_not_after_timestamp_seconds{file="",leg="upstream",name="\S+"} \d'
+        told = re.search(expiry, gate.page("/metrics")[1], re.MULTILINE)
+    assert (told is not None) == ("ca" in settings)  # a pin stays good when the date is over
     assert b"using TLSv1.3" in trace
     assert b"with ESMTPSA id" in trace
     postfix.log.expect(f"AUTH PLAIN {BLOB}", heard)  # this Postfix logs what it hears: see the tests below

@@ -78,9 +78,17 @@ def test_what_it_mounts_and_builds_from_is_there(name: str) -> None:
 
 
 def test_an_image_from_elsewhere_has_a_version() -> None:
-    elsewhere = {service["image"] for service in SERVICES.values() if "build" not in service}
+    built = {service["image"] for service in SERVICES.values() if "build" in service}
+    elsewhere = {service["image"] for service in SERVICES.values()} - built
     assert elsewhere
     assert all(re.fullmatch(r"docker\.io/\w+/\w+:v?\d+\.\d+\.\d+", image) for image in elsewhere)
+
+
+def test_an_image_is_built_once_and_who_else_uses_it_does_not_look_for_it_elsewhere() -> None:
+    built = [service["image"] for service in SERVICES.values() if "build" in service]
+    assert len(built) == len(set(built))
+    users = [service for service in SERVICES.values() if "build" not in service and service["image"] in built]
+    assert [service["pull_policy"] for service in users] == ["never"]
 
 
 def test_gatepost_finds_its_settings_good(tmp_path: Path) -> None:

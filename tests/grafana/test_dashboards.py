@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from gatepost.observe.table import TABLE
-from grafana.promql import KNOWN, complaints, named_in
+from grafana.promql import ANY, KNOWN, complaints, grouped_in, named_in
 from peers import require
 
 ROOT = Path(__file__).parents[2]
-RUNBOOKS = ROOT / "docs" / "runbooks"
-RUNBOOK_URL = re.compile(r"https://github\.com/gatepost/gatepost/blob/main/docs/runbooks/(\w+)\.md")
+DOCS = ROOT / "docs"
+RUNBOOKS = DOCS / "runbooks"
+DOCS_URL = "https://github.com/gatepost/gatepost/blob/main/docs/"
+RUNBOOK_URL = re.compile(rf"{re.escape(DOCS_URL)}runbooks/(\w+)\.md")
 
 Board = dict[str, Any]
 Panel = dict[str, Any]
@@ -32,7 +34,16 @@ DRAWN = [
     if panel["type"] != "row"
 ]
 
+# Prometheus writes ALERTS itself: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/
+SHOWN = {
+    **KNOWN,
+    "ALERTS": {"alertname": ANY, "alertstate": frozenset({"pending", "firing"}), "severity": ANY},
+}
+ON_EVERY_BOARD = ("Scraped", "Alerts that fired")
+NOTHING = "none, or not scraped"
+
 NEED_A_PERSON = {
+    "Alerts that fired",
     "Beginnings and endings",  # for the crashed ones
     "Certificates",
     "Crashes",
@@ -40,6 +51,7 @@ NEED_A_PERSON = {
     "Credentials exposed, by network and listener",
     "First certificate to expire",
     "Files refused",
+    "Reached now",
     "Scraped",
     "Upstream",
 }
@@ -111,9 +123,15 @@ def test_links_lead_to_boards_and_runbooks_that_there_are(board: Board) -> None:
     assert all(link["keepTime"] and link["includeVars"] for link in boards)
     for link in links(board):
         if link not in boards:
-            found = RUNBOOK_URL.fullmatch(link["url"])
-            assert found, link["url"]
-            assert (RUNBOOKS / f"{found[1]}.md").exists(), link["url"]
+            assert link["url"].startswith(DOCS_URL)
+            assert (DOCS / link["url"].removeprefix(DOCS_URL)).exists(), link["url"]
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_a_board_begins_with_how_well_gatepost_was_scraped_and_what_fired(board: Board) -> None:
+    second_row = [panel["type"] for panel in board["panels"]].index("row", 1)
+    first = [panel["title"] for panel in board["panels"][1:second_row]]
+    assert set(ON_EVERY_BOARD) <= set(first)
 
 
 # --- all of them together ---
@@ -123,6 +141,20 @@ def test_every_runbook_is_linked_from_a_panel_that_shows_its_alert() -> None:
     linked = {link["url"] for link in chain.from_iterable(map(links, BOARDS.values()))}
     found = {match[1] for url in linked if (match := RUNBOOK_URL.fullmatch(url))}
     assert found == {file.stem for file in RUNBOOKS.glob("*.md")}
+
+
+@pytest.mark.parametrize("title", ON_EVERY_BOARD)
+def test_a_panel_of_every_board_is_the_same_on_each(title: str) -> None:
+    same = [panel | {"id": 0} for board in BOARDS.values() for panel in board["panels"] if panel["title"] == title]
+    assert same == [same[0]] * len(BOARDS)
+
+
+def test_a_row_of_the_alerts_leads_to_its_runbook() -> None:
+    (panel,) = (panel for panel in BOARDS["authentication"]["panels"] if panel["title"] == "Alerts that fired")
+    (link,) = panel["fieldConfig"]["defaults"]["links"]
+    url = f"{DOCS_URL}runbooks/${{__data.fields.alertname}}.md"
+    assert link == {"targetBlank": True, "title": "Runbook", "url": url}  # Grafana's schema says nothing of these
+    assert all("alertname" in grouped_in(expression) for expression in expressions(panel))
 
 
 def test_every_metric_is_on_a_board() -> None:
@@ -165,13 +197,35 @@ def test_prometheus_can_read_every_expression(tmp_path: Path) -> None:
 @pytest.mark.parametrize("panel", DRAWN)
 def test_a_panel_says_what_it_shows_in_a_sentence(panel: Panel) -> None:
     assert panel["title"]
-    assert re.fullmatch(r"[A-Z](?:[^.]|\.md)+\.", panel["description"])
+    assert re.fullmatch(r"[A-Z][^.]+\.", panel["description"])
+
+
+@pytest.mark.parametrize("panel", DRAWN)
+def test_a_panel_that_speaks_of_the_log_leads_to_its_page(panel: Panel) -> None:
+    led_to = {link["url"] for link in panel.get("links", [])}
+    assert ("the log" in panel["description"]) is (f"{DOCS_URL}logs.md" in led_to)
 
 
 @pytest.mark.parametrize("panel", DRAWN)
 def test_a_panel_has_a_unit_and_words_for_when_there_is_nothing(panel: Panel) -> None:
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["fieldConfig"]["defaults"]["noValue"]
+
+
+@pytest.mark.parametrize("panel", DRAWN)
+def test_a_panel_that_drops_zeros_does_not_take_what_was_not_scraped_for_nothing(panel: Panel) -> None:
+    drops = all(re.search(r"> 0|>= \d", expression) for expression in expressions(panel))
+    may_be_missing = "ertificate" in panel["title"]  # without TLS there is none
+    assert (panel["fieldConfig"]["defaults"]["noValue"] == NOTHING) is (drops or may_be_missing)
+
+
+@pytest.mark.parametrize("panel", DRAWN)
+def test_a_quantile_of_nothing_is_dropped(panel: Panel) -> None:
+    """It is NaN, which the legend's Max takes for no data at all."""
+    for expression in expressions(panel):
+        if "histogram_quantile" in expression:
+            assert re.fullmatch(r"histogram_quantile\(.+\) >= 0", expression)
+            assert expression.count("histogram_quantile") == 1
 
 
 @pytest.mark.parametrize("panel", DRAWN)
@@ -187,8 +241,8 @@ def test_a_panel_asks_for_metrics_labels_and_values_that_there_are(panel: Panel)
     for target in panel["targets"]:
         named = named_in(target["expr"])
         assert named
-        assert complaints(target["expr"]) == []
-        known = {"instance"}.union(*(KNOWN[name] for name in named))
+        assert complaints(target["expr"], SHOWN) == []
+        known = {"instance"}.union(*(SHOWN[name] for name in named))
         assert set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", ""))) <= known
 
 
@@ -197,7 +251,8 @@ def test_a_panel_shows_the_chosen_instances_alone(panel: Panel) -> None:
     for expression in expressions(panel):
         picked = MATCHERS.findall(expression)
         assert picked
-        assert all(matchers.startswith('instance=~"$instance"') for matchers in picked)
+        chosen = "$instance|" if "ALERTS" in expression else "$instance"  # absent() raises one without an instance
+        assert all(matchers.startswith(f'instance=~"{chosen}"') for matchers in picked)
         assert set(BARE.findall(expression)) <= {"gatepost_build_info"}  # to tell gatepost from other processes
 
 
@@ -207,7 +262,10 @@ def test_rates_and_counts_follow_the_range_shown(panel: Panel) -> None:
         windows = WINDOW.findall(target["expr"])
         assert len(windows) == target["expr"].count("[")
         for function, window in windows:
-            assert window == ("$__rate_interval" if function == "rate" else "$__range"), function
+            if "of the last hour" in panel["description"]:  # so that a rate of few is no matter of one
+                assert (function, window) == ("increase", "1h")
+            else:
+                assert window == ("$__rate_interval" if function == "rate" else "$__range"), function
         assert target["instant"] is not target["range"]
         assert target["range"] is (panel["type"] == "timeseries")
 

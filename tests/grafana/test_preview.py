@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from charts import Curve, chart
-from dashboard import Answer, Board, Panel, Place, Query, Reader, Unknown
+from dashboard import Answer, Board, Panel, Place, Query, Reader, Unknown, read
 from drawing import page
 from looks import Look, look, written
 from prometheus import Prometheus, Refused, Series
@@ -42,10 +44,21 @@ def rewrites(*cells: tuple[str, str, float]) -> Answer:
     return Answer(Query("rewrites", "", "A", instant=True), series)
 
 
-def test_variables_become_what_grafana_makes_of_all_values() -> None:
-    reader = Reader(answering(["10.0.0.1:9587", "b"]), board(instance="label_values(up, instance)"), SPAN)
-    filled = reader.fill_in('rate(a{instance=~"$instance"}[$__rate_interval]) + ${__range_s}')
-    assert filled == r'rate(a{instance=~"(10\\.0\\.0\\.1:9587|b)"}[4s]) + 60'
+def test_variables_become_what_grafana_makes_of_all_values(tmp_path: Path) -> None:
+    file = tmp_path / "board.json"
+    variable = {"name": "instance", "type": "query", "allValue": ".*"}
+    file.write_text(json.dumps({"uid": "b", "title": "B", "panels": [], "templating": {"list": [variable]}}))
+    filled = Reader(answering([]), read(file), SPAN).fill_in(
+        'rate(a{b=~"$instance|"}[$__rate_interval]) + ${__range_s}'
+    )
+    assert filled == 'rate(a{b=~".*|"}[4s]) + 60'
+
+
+def test_a_variable_that_does_not_say_what_all_is_is_not_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "board.json"
+    file.write_text(json.dumps({"panels": [], "templating": {"list": [{"name": "instance", "type": "query"}]}}))
+    with pytest.raises(Unknown, match="all values of the variable instance"):
+        read(file)
 
 
 def test_an_unknown_variable_is_not_passed_over() -> None:
@@ -117,6 +130,15 @@ def test_a_time_without_a_number_is_a_gap_in_the_line() -> None:
     points = [(1000.0, 1.0), (1001.0, 2.0), (1002.0, math.nan), (1003.0, 1.0), (1004.0, 1.0)]
     drawn = chart([Curve("a", points, Look({}, {}), "#ffffff")], (400.0, 200.0), SPAN)
     assert len(re.findall("<polyline", drawn)) == 2
+
+
+def test_a_legend_has_the_calculations_of_its_values() -> None:
+    line = panel("timeseries")
+    legend = {"legend": {"calcs": ["min", "max"]}}
+    series = {"metric": {"job": "a"}, "values": [[1000.0, "7"], [1001.0, "NaN"], [1002.0, "3"]]}
+    reader = Reader(answering({"resultType": "matrix", "result": [series]}), board(), SPAN)
+    shown = replace(line, queries=(Query("up", "{{job}}", "A", instant=False),), options=legend)
+    assert "</i>a Min: 3 Max: 7</span>" in page(board(shown), reader, SPAN, "A night")
 
 
 def test_a_panel_that_cannot_be_drawn_says_so() -> None:

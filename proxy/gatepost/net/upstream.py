@@ -95,7 +95,8 @@ class Dialer:
         assert self._context is not None  # noqa: S101  settings without TLS never ask for it
         tls = await channel.secure(self._context, server_side=False, server_name=self.server_name)
         certificate = channel.peer_certificate() or b""
-        tls = replace(tls, not_after=expiry(certificate))
+        if tls.verified:  # otherwise nobody looks at the date
+            tls = replace(tls, not_after=expiry(certificate))
         if not self._settings.pins:
             return tls
         if not pinned(certificate, self._settings.pins):
