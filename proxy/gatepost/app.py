@@ -124,7 +124,7 @@ async def _serve(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bo
     try:
         await _serve_until(parts, stop, task_status)
     finally:
-        parts.observer.tell()
+        parts.observer.finish()
 
 
 async def _serve_until(parts: Parts, stop: trio.Event, task_status: trio.TaskStatus[Bound]) -> None:

@@ -45,7 +45,7 @@ def _conversation(event: Event) -> Counts:
     listener = event["gatepost.listener"]
     yield ("conversations_total", listener), 1
     yield ("conversations_ended_total", event["gatepost.ending"], listener), 1
-    if cipher := event.get("tls.cipher"):
+    if cipher := event.get("gatepost.tls.cipher"):
         version, resumed = f"TLSv{event['tls.protocol.version']}", str(event["tls.resumed"]).lower()
         yield ("tls_handshakes_total", strength(cipher).value, "client", listener, resumed, version), 1
     for name, number in event["gatepost.replies"].items():

@@ -118,7 +118,7 @@ def test_the_names_of_the_fields_do_not_matter(tmp_path: Path, names: LogNames) 
         for address, user in (("192.0.2.7", "eve"), ("2001:db8::7", "Zoë")):
             recorder = observer.conversation("mx", Peer(address, 4711, loopback=False))
             recorder.record(AuthEnded(Mechanism.PLAIN, Channel.TLS, AuthResult.REJECTED, user))
-        observer.tell()
+        observer.finish()
     assert failures(file, "normal") == ["192.0.2.7", "2001:db8::7"]
 
 

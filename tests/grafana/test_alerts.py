@@ -36,8 +36,8 @@ WHO = {"conversation.id": "ID", "client.address": "192.0.2.7"}
 LOGGED: list[tuple[str, dict[str, Any]]] = [
     ("started", {"gatepost.conversations.limit": 400}),
     ("certificate loaded", {"file.path": "/etc/gatepost/tls.crt", "tls.server.not_after": "2031-01-01T00:00:00Z"}),
-    ("certificates refused", {"error.message": "key and certificate do not belong together"}),
-    ("users refused", {"error.message": "line 7"}),
+    ("certificates refused", {"gatepost.error.message": "key and certificate do not belong together"}),
+    ("users refused", {"gatepost.error.message": "line 7"}),
     ("upstream down", {"error.type": "unreachable"}),
     ("backend failed", {"gatepost.backend": "keys", "error.type": "timed_out"}),
     ("upstream failed", {**WHO, "error.type": "closed"}),

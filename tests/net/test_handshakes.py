@@ -184,12 +184,12 @@ async def test_why_a_client_was_not_secured(
         near.close()
 
 
-async def test_a_client_that_resets_in_the_handshake_is_an_error_of_the_network(server: ssl.SSLContext) -> None:
+async def test_a_client_that_resets_before_it_was_heard_said_nothing(server: ssl.SSLContext) -> None:
     async with linked() as (near, far):
-        await far.send(b"\x16\x03\x01")
         await far.reset()
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(HandshakeError) as caught:
             await near.secure(server, server_side=True)
+        assert caught.value.reason is HandshakeFailure.NO_HELLO
 
 
 async def test_a_client_that_owes_a_certificate(server: ssl.SSLContext) -> None:

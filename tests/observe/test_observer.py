@@ -3,6 +3,8 @@
 import hmac
 import io
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ class Watched:
         return recorder
 
     def events(self) -> list[dict[str, Any]]:
-        self.observer.tell()
+        self.observer.finish()
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
 
@@ -127,7 +129,6 @@ MOVES: list[tuple[f.Fact, dict[str, float]]] = [
             series(
                 "gatepost_auth_rewrites_total", client_mechanism="PLAIN", upstream_mechanism="LOGIN", result="accepted"
             ): 1,
-            series("gatepost_auth_duration_seconds_count", leg="upstream", mechanism="LOGIN"): 1,
         },
     ),
     (
@@ -170,6 +171,103 @@ def test_a_fact_moves_its_series_and_no_other(fact: f.Fact, moves: dict[str, flo
     recorder = watched.conversation()
     recorder.record(fact)
     assert watched.moved() == moves
+
+
+def sums(watched: Watched, name: str) -> dict[str, float]:
+    text = b"".join(watched.observer.metrics.exposition("")[1]).decode()
+    return {
+        "".join(sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == f"{name}_sum" and sample.value
+    }
+
+
+def test_each_leg_is_timed_apart() -> None:
+    watched = Watched()
+    recorder = watched.observer.conversation("mx", PEER)
+    accepted = f.AuthResult.ACCEPTED
+    plain, login = f.Mechanism.PLAIN, f.Mechanism.LOGIN
+    for now, fact in (
+        (10.0, f.AuthBegan(plain)),
+        (12.0, f.AuthHeard(plain)),
+        (15.0, f.AuthPresented()),
+        (15.5, f.AuthRewritten(plain, login, accepted)),
+        (15.5, f.AuthEnded(plain, f.Channel.TLS, accepted, "bob", login)),
+        (20.0, f.MessageSent()),
+        (20.25, f.MessageEnded(f.MessageResult.ACCEPTED, 1, 1)),
+    ):
+        recorder.tell(fact, now)
+    assert sums(watched, "gatepost_auth_duration_seconds") == {"PLAINclient": 2.0, "LOGINupstream": 0.5}
+    assert sums(watched, "gatepost_message_accept_duration_seconds") == {"": 0.25}
+
+
+def test_an_exchange_that_is_relayed_is_timed_on_neither_leg() -> None:
+    """Each waits for the other in it."""
+    watched = Watched()
+    recorder = watched.observer.conversation("mx", PEER)
+    cram = f.Mechanism.CRAM_MD5
+    for now, fact in (
+        (10.0, f.AuthBegan(cram)),
+        (10.0, f.AuthPresented()),
+        (15.5, f.AuthRewritten(cram, cram, f.AuthResult.ACCEPTED)),
+    ):
+        recorder.tell(fact, now)
+    assert sums(watched, "gatepost_auth_duration_seconds") == {}
+
+
+def test_a_burst_waits_for_whoever_reads_the_log_and_is_not_lost(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader, open(writing, "w") as pipe:  # noqa: PTH123  they are descriptors
+        log = LogSettings(format=LogFormat.JSON)
+        observer = Observer(settings_with("mx", log=log), logs.configure(log, pipe))
+        for _ in range(2000):  # a pipe holds 64 KiB
+            observer.conversation("mx", PEER).record(f.Violated(f.Violation.HTTP))
+        observer.tell()
+
+        def end() -> None:
+            observer.finish()
+            pipe.close()
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        lines = reader.read().splitlines()
+        thread.join()
+    assert len(lines) == 2000
+    assert {json.loads(line)["event"] for line in lines} == {"violation"}
+
+
+def test_what_nobody_reads_is_lost_in_the_end_and_counted() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "w") as pipe:  # noqa: PTH123  as above
+        log = LogSettings(format=LogFormat.JSON)
+        observer = Observer(settings_with("mx", log=log), logs.configure(log, pipe))
+        recorder = observer.conversation("mx", PEER)
+        for _ in range(30_000):
+            recorder.record(f.Violated(f.Violation.HTTP))
+        observer.record(f.Measured({}, {}))
+        observer.tell()
+        assert observer.metrics.values("gatepost_log_events_lost")[()] > 0
+
+
+def test_the_expiry_of_an_upstream_that_shows_no_certificate_any_more_is_forgotten() -> None:
+    watched = Watched()
+    own = f.CertificateLoaded(f.Leg.UPSTREAM, "", ("legacy.example",), 2e9)
+    watched.observer.record(f.UpstreamProbed(None, 0.1, own))
+    watched.observer.record(f.UpstreamProbed(f.UpstreamFailure.CLOSED, 0.1))
+    expiry = "gatepost_certificate_not_after_timestamp_seconds"
+    watched.observer.tell()
+    assert watched.observer.metrics.values(expiry) == {("upstream", "", "legacy.example"): 2e9}
+    watched.observer.record(f.UpstreamProbed(None, 0.1))
+    watched.observer.tell()
+    assert watched.observer.metrics.values(expiry) == {}
+
+
+def test_another_reason_why_the_upstream_is_down_is_news() -> None:
+    watched = Watched()
+    for failure in (f.UpstreamFailure.UNREACHABLE, f.UpstreamFailure.TLS_FAILED, f.UpstreamFailure.TLS_FAILED):
+        watched.observer.record(f.UpstreamProbed(failure, 0.1))
+    assert [event["error.type"] for event in watched.events()] == ["unreachable", "tls_failed"]
 
 
 def test_every_kind_of_fact_is_among_them() -> None:
@@ -394,7 +492,11 @@ def test_backends_are_counted_and_their_trouble_is_logged() -> None:
     }
     loaded, refused, failed = watched.events()
     assert (loaded["event"], loaded["file.path"], loaded["gatepost.users"]) == ("users loaded", "users.toml", 7)
-    assert (refused["event"], refused["level"], refused["error.message"]) == ("users refused", "error", "not TOML")
+    assert (refused["event"], refused["level"], refused["gatepost.error.message"]) == (
+        "users refused",
+        "error",
+        "not TOML",
+    )
     assert (failed["event"], failed["level"]) == ("backend failed", "warning")
     assert (failed["gatepost.backend"], failed["error.type"]) == ("keys", "timed_out")
     assert failed["gatepost.duration"] == 10.0
@@ -469,7 +571,7 @@ async def test_facts_are_told_a_little_later_and_in_their_order(autojump_clock: 
             recorder.record(f.Violated(f.Violation.HTTP))
             watched.observer.record(f.Stopped(turn))
             before = len(watched.stream.getvalue())
-            await trio.sleep(2 * BATCH_SECONDS)
+            await trio.sleep(3 * BATCH_SECONDS)
             assert len(watched.stream.getvalue()) > before
         nursery.cancel_scope.cancel()
     assert [event["event"] for event in watched.events()] == ["violation", "stopped"] * 3
@@ -503,7 +605,7 @@ def everything() -> Watched:
     )
     hashed = Watched(logins=LogLogins.HASHED)
     hashed.conversation().record(f.ConversationEnded(f.Summary(tls=TLS, mechanism=f.Mechanism.LOGIN, user="berta")))
-    hashed.observer.tell()
+    hashed.observer.finish()
     watched.stream.write(hashed.stream.getvalue())
     for process_fact in (
         f.UpstreamProbed(None, 0.1),

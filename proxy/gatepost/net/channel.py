@@ -222,7 +222,7 @@ class SocketChannel:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name or None
         )
         if server_side:  # the client speaks first
-            await self._read_flight(HandshakeFailure.NO_HELLO)
+            await self._read_hello()
         while True:
             try:
                 tls.do_handshake()
@@ -246,10 +246,20 @@ class SocketChannel:
         if self._outgoing.pending and not self._put(self._outgoing.read()):
             await self.flush()
 
-    async def _read_flight(self, otherwise: HandshakeFailure = HandshakeFailure.PEER_CLOSED) -> None:
+    async def _read_hello(self) -> None:
+        """Checks of an open port leave without one, in good order or by a reset."""
+        try:
+            data = await self._read()
+        except OSError:
+            data = b""
+        if not data:
+            raise HandshakeError(HandshakeFailure.NO_HELLO)
+        self._incoming.write(data)
+
+    async def _read_flight(self) -> None:
         data = await self._read()
         if not data:
-            raise HandshakeError(otherwise)
+            raise HandshakeError(HandshakeFailure.PEER_CLOSED)
         self._incoming.write(data)
 
     def peer_certificate(self) -> bytes | None:

@@ -77,8 +77,8 @@ class Conversation:
         except Exception as bug:  # noqa: BLE001  it must cost one conversation
             await self._crash(bug)
         finally:
-            if not finished:
-                self._recorder.record(ConversationEnded(machine.talk.summary))
+            for fact in [] if finished else (*machine.abandon(), ConversationEnded(machine.talk.summary)):
+                self._recorder.record(fact)
             self._legs.close()
 
     def sweep(self, now: float) -> None:

@@ -7,6 +7,7 @@ import traceback
 
 from gatepost.facts import Crashed, UpstreamFailure
 
+MOST_FRAMES = 10  # at either end
 _UNREACHABLE = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT})
 
 
@@ -17,8 +18,10 @@ def failure(error: OSError) -> UpstreamFailure:
 
 def crashed(bug: Exception) -> Crashed:
     """A bug of ours. What it says, and the values around it, may be secret: only its type and its place are told."""
-    frames = (
+    frames = [
         f"{frame.f_code.co_filename.rpartition('/gatepost/')[2]}:{line} {frame.f_code.co_name}"
         for frame, line in traceback.walk_tb(bug.__traceback__)
-    )
+    ]
+    if len(frames) > 2 * MOST_FRAMES:  # it called itself
+        frames[MOST_FRAMES:-MOST_FRAMES] = ["..."]
     return Crashed(type(bug).__name__, tuple(frames))

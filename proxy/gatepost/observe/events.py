@@ -1,7 +1,8 @@
 """The log's vocabulary: every event and every field. `docs/logs.md` is generated from here.
 
-Fields have the names of OpenTelemetry's semantic conventions where those have one, and begin with `gatepost.` or
-`smtp.` where they have none. `ecs` is what the Elastic Common Schema calls a field, if it has a name of its own.
+Fields have the names of OpenTelemetry's semantic conventions where those have one; `conversation.id` and what begins
+with `gatepost.` or `smtp.` is gatepost's own. `ecs` is what the Elastic Common Schema calls a field, if it has a name
+of its own.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ FIELDS = {
         Field("gatepost.channel", "`clear` or `tls`: in an attempt, as it was then; of a conversation, in the end"),
         Field("smtp.hello", "the name in the client's EHLO"),
         Field("tls.protocol.version", "of the client's leg: `1.2`, `1.3`; absent when it was clear", ("tls.version",)),
-        Field("tls.cipher", "of the client's leg, by OpenSSL's name"),
+        Field("gatepost.tls.cipher", "of the client's leg, by OpenSSL's name", ("tls.cipher",)),
         Field("tls.resumed", "whether the client's session was resumed"),
         Field("gatepost.upstream.tls.version", "of the upstream's leg; absent when it was clear"),
         Field("user.name", "a login name, if `[log]` has it written"),
@@ -73,17 +74,20 @@ FIELDS = {
         Field("gatepost.violation", "the label `violation`"),
         Field("gatepost.limit", "the label `limit`"),
         Field("gatepost.leg", "`client` or `upstream`"),
-        Field("error.type", "why the upstream, a handshake or a backend failed: the label `reason` or `result`"),
-        Field("error.message", "what is wrong with the operator's own files"),
+        Field(
+            "error.type",
+            "why something failed: the label `reason` or `result`; of a bug, its type",
+        ),
+        Field("gatepost.error.message", "what is wrong with the operator's own files", ("error.message",)),
         Field("code.stacktrace", "where a bug was, without any value", ("error.stack_trace",)),
         Field("file.path", "the file"),
         Field("tls.server.not_after", "when the certificate expires", ("tls.server.x509.not_after",)),
-        Field("gatepost.names", "the names that the certificate carries"),
+        Field("gatepost.names", "the names that the certificate carries, or the first twenty"),
         Field("gatepost.users", "users in the file"),
         Field("gatepost.backend", "the label `backend`"),
         Field("gatepost.listeners", "every listener and its address"),
         Field("gatepost.observe", "the address of the status page and the metrics"),
-        Field("gatepost.conversations", "conversations that were open"),
+        Field("gatepost.conversations.open", "conversations that were open"),
         Field("gatepost.conversations.limit", "conversations that can be open, as far as the file descriptors reach"),
         Field("gatepost.cut_off", "conversations that did not end in time"),
     )
@@ -111,7 +115,7 @@ EVENTS = {
                 "gatepost.recipients",
                 "gatepost.body.size",
                 "tls.protocol.version",
-                "tls.cipher",
+                "gatepost.tls.cipher",
                 "tls.resumed",
                 "gatepost.upstream.tls.version",
                 *_LOGIN,
@@ -162,9 +166,19 @@ EVENTS = {
             "a certificate is in use",
             ("file.path", "gatepost.leg", "gatepost.names", "tls.server.not_after"),
         ),
-        Event("certificates refused", "error", "changed files cannot be used; the last good stay", ("error.message",)),
+        Event(
+            "certificates refused",
+            "error",
+            "changed files cannot be used; the last good stay",
+            ("gatepost.error.message",),
+        ),
         Event("users loaded", "info", "the users file is in use", ("file.path", "gatepost.users")),
-        Event("users refused", "error", "the changed users file cannot be used; the last stays", ("error.message",)),
+        Event(
+            "users refused",
+            "error",
+            "the changed users file cannot be used; the last stays",
+            ("gatepost.error.message",),
+        ),
         Event(
             "backend failed",
             "warning",
@@ -183,7 +197,7 @@ EVENTS = {
             "the status page and the metrics can be read by other machines, since `[observe] bind` is no loopback",
             ("gatepost.observe",),
         ),
-        Event("draining", "info", "told to stop: whoever is open may finish", ("gatepost.conversations",)),
+        Event("draining", "info", "told to stop: whoever is open may finish", ("gatepost.conversations.open",)),
         Event("stopped", "info", "the end", ("gatepost.cut_off",)),
     )
 }

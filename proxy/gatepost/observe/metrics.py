@@ -86,13 +86,14 @@ class Metrics:
     def set(self, name: str, value: float, *labels: str) -> None:
         """What a gauge stands at; a series of labels that are not closed begins with this."""
         series = self._series[name]
+        labels = tuple(label.encode(errors="replace").decode() for label in labels)  # of a file that is no UTF-8
         if labels not in series:
             self._make_place(BY_NAME[name], labels)
         self._values[series[labels]] = value
 
     def forget(self, name: str, *labels: str) -> None:
         """End a series of labels that are not closed."""
-        del self._series[name][labels]
+        del self._series[name][tuple(label.encode(errors="replace").decode() for label in labels)]
 
     # --- telling
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import trio
-from structlog.typing import FilteringBoundLogger
 
 from gatepost.facts import (
     BackendAsked,
@@ -24,6 +23,7 @@ from gatepost.facts import (
     CertificatesRefused,
     ConnectionRefused,
     DrainBegan,
+    Leg,
     Measured,
     Peer,
     ProcessFact,
@@ -36,6 +36,7 @@ from gatepost.facts import (
     UsersRefused,
 )
 from gatepost.observe.logins import Logins
+from gatepost.observe.logs import Log
 from gatepost.observe.metrics import Metrics
 from gatepost.observe.networks import Networks
 from gatepost.observe.page import RefusalRow
@@ -44,14 +45,18 @@ from gatepost.observe.series import Series, Shared
 from gatepost.settings import Settings
 
 REMEMBERED_REFUSALS = 20
+MOST_NAMES = 20  # of a certificate, in an event
 BATCH_SECONDS = 0.02
+MOST_AT_ONCE = 50  # facts, which takes about a millisecond
+LAST_WAIT_SECONDS = 1.0
+EXPIRY = "gatepost_certificate_not_after_timestamp_seconds"
 CERTIFICATES_TAKEN, USERS_TAKEN = "gatepost_certificate_last_reload_successful", "gatepost_users_last_reload_successful"
 
 
 class Observer:
     """All of it; `log` is the one way out for events."""
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, log: Log) -> None:
         """Raises OSError when the key for hashing logins cannot be read."""
         networks = Networks(settings.observe.networks)
         listeners = tuple(listener.name for listener in settings.listeners)
@@ -81,7 +86,7 @@ class Observer:
             Measured: self._measured,
             TimerLate: lambda fact: self.metrics.observe(self._shared.loop_seconds, fact.seconds),
             Started: self._started,
-            DrainBegan: lambda fact: log.info("draining", **{"gatepost.conversations": fact.conversations}),
+            DrainBegan: lambda fact: log.info("draining", **{"gatepost.conversations.open": fact.conversations}),
             Stopped: lambda fact: log.info("stopped", **{"gatepost.cut_off": fact.cut_off}),
         }
 
@@ -109,21 +114,32 @@ class Observer:
         self._put_down(None, fact)
 
     def _put_down(self, recorder: ConversationRecorder | None, fact: object) -> None:
-        if not self._pending:
-            self._news.set()
+        self._news.set()
         self._pending.append((recorder, fact, time.monotonic()))
 
     async def keep_telling(self) -> None:
         """Until cancelled."""
         while True:
-            await self._news.wait()
+            if self._log.line.flush() and not self._pending:
+                await self._news.wait()
             await trio.sleep(BATCH_SECONDS)
-            self.tell()
+            while self._pending:
+                self._tell(MOST_AT_ONCE)
+                await trio.lowlevel.checkpoint()
 
     def tell(self) -> None:
         """Count and log all that was recorded so far, in its order."""
-        pending, self._pending = self._pending, []
-        if pending:
+        self._tell(len(self._pending))
+        self._log.line.flush()
+
+    def finish(self) -> None:
+        """The same at the end, when a reader of the log that is slow is waited for a little."""
+        self.tell()
+        self._log.line.flush(LAST_WAIT_SECONDS)
+
+    def _tell(self, most: int) -> None:
+        pending, self._pending = self._pending[:most], self._pending[most:]
+        if not self._pending:
             self._news = trio.Event()
         for recorder, fact, now in pending:
             try:
@@ -139,7 +155,8 @@ class Observer:
 
     def _turned_away(self, fact: ConnectionRefused) -> None:
         self.metrics.add(self._desks[fact.listener].series.turned_away[fact.limit])
-        self._turned_down(fact.address, fact.listener, f"limit: {fact.limit.value}")
+        if fact.address:
+            self._turned_down(fact.address, fact.listener, f"limit: {fact.limit.value}")
 
     # --- the process
 
@@ -153,6 +170,7 @@ class Observer:
             self._log.warning("observed from elsewhere", **where)
 
     def _measured(self, fact: Measured) -> None:
+        self.metrics.set("gatepost_log_events_lost", self._log.line.lost)
         for series in self._active - fact.active.keys():
             self.metrics.set("gatepost_conversations_active", 0, *series)
         self._active = set(fact.active)
@@ -166,12 +184,12 @@ class Observer:
         up = fact.failure is None
         self.metrics.set("gatepost_upstream_up", up)
         self.metrics.set("gatepost_upstream_probe_duration_seconds", fact.seconds)
-        if fact.certificate is not None:
-            self._note_expiry(fact.certificate)
-        if before is None or (before.failure is None) is not up:  # a change, not every probe
-            self._tell(fact.failure, fact.seconds)
+        if up or fact.certificate is not None:
+            self._note_upstream(fact.certificate)
+        if before is None or before.failure is not fact.failure:  # a change, not every probe
+            self._announce(fact.failure, fact.seconds)
 
-    def _tell(self, failure: UpstreamFailure | None, seconds: float) -> None:
+    def _announce(self, failure: UpstreamFailure | None, seconds: float) -> None:
         if failure is None:
             self._log.info("upstream up", **{"gatepost.duration": round(seconds, 6)})
         else:
@@ -180,22 +198,30 @@ class Observer:
     def _loaded(self, fact: CertificateLoaded) -> None:
         self.metrics.set(CERTIFICATES_TAKEN, 1)
         self._note_expiry(fact)
-        event = {"file.path": fact.file, "gatepost.leg": fact.leg.value, "gatepost.names": fact.names}
+        event = {"file.path": fact.file, "gatepost.leg": fact.leg.value, "gatepost.names": fact.names[:MOST_NAMES]}
         expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fact.not_after))
         self._log.info("certificate loaded", **event, **{"tls.server.not_after": expiry})
 
     def _note_expiry(self, fact: CertificateLoaded) -> None:
-        metric, leg = "gatepost_certificate_not_after_timestamp_seconds", fact.leg.value
+        leg = fact.leg.value
         names = fact.names or ("",)
         for name in set(self._certificates.get((leg, fact.file), ())) - set(names):
-            self.metrics.forget(metric, leg, fact.file, name)  # renewed without this name: it is not served any more
+            self.metrics.forget(EXPIRY, leg, fact.file, name)  # renewed without this name: it is not served any more
         self._certificates[leg, fact.file] = names
         for name in names:
-            self.metrics.set(metric, fact.not_after, leg, fact.file, name)
+            self.metrics.set(EXPIRY, fact.not_after, leg, fact.file, name)
+
+    def _note_upstream(self, certificate: CertificateLoaded | None) -> None:
+        """The upstream's own certificate, or that it shows none any more."""
+        if certificate is not None:
+            self._note_expiry(certificate)
+            return
+        for name in self._certificates.pop((Leg.UPSTREAM.value, ""), ()):
+            self.metrics.forget(EXPIRY, Leg.UPSTREAM.value, "", name)
 
     def _not_loaded(self, fact: CertificatesRefused) -> None:
         self.metrics.set(CERTIFICATES_TAKEN, 0)
-        self._log.error("certificates refused", **{"error.message": fact.why})
+        self._log.error("certificates refused", **{"gatepost.error.message": fact.why})
 
     def _users_loaded(self, fact: UsersLoaded) -> None:
         self.metrics.set(USERS_TAKEN, 1)
@@ -204,7 +230,7 @@ class Observer:
 
     def _users_not_loaded(self, fact: UsersRefused) -> None:
         self.metrics.set(USERS_TAKEN, 0)
-        self._log.error("users refused", **{"error.message": fact.why})
+        self._log.error("users refused", **{"gatepost.error.message": fact.why})
 
     def _asked(self, fact: BackendAsked) -> None:
         self.metrics.add(self.metrics.place("gatepost_backend_requests", fact.backend.value, fact.result.value))

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from structlog.typing import FilteringBoundLogger
-
 from gatepost.facts import (
     AuthBegan,
     AuthEnded,
@@ -43,6 +41,7 @@ from gatepost.facts import (
     Violated,
 )
 from gatepost.observe.logins import Logins
+from gatepost.observe.logs import Log
 from gatepost.observe.metrics import Histogram, Metrics
 from gatepost.observe.series import Series, Shared
 from gatepost.observe.table import REPLY_CLASSES
@@ -58,7 +57,7 @@ class Desk:
     metrics: Metrics
     series: Series
     shared: Shared
-    log: FilteringBoundLogger
+    log: Log
     logins: Logins
     network_of: Callable[[str], str]
     turned_down: Callable[[str, str, str], None]  # address, listener, reason: for the status page
@@ -73,13 +72,14 @@ def version_of(tls: Tls) -> str:
 class ConversationRecorder:
     """One conversation's facts."""
 
-    __slots__ = ("_began", "_desk", "_id", "_now", "_peer", "_silent", "_since")
+    __slots__ = ("_began", "_desk", "_heard", "_id", "_now", "_peer", "_silent", "_since")
 
     def __init__(self, desk: Desk, identity: str, peer: Peer) -> None:
         self._desk = desk
         self._id = identity
         self._peer = peer
         self._began = self._since = self._now = time.monotonic()
+        self._heard = False  # the exchange with the client has an end of its own; one that is relayed has not
         self._silent = True  # the client has said nothing that was worth an event
 
     def record(self, fact: Fact) -> None:
@@ -142,10 +142,12 @@ class ConversationRecorder:
 
     def _auth_heard(self, fact: AuthHeard) -> None:
         self._measure(self._desk.shared.client_seconds[fact.mechanism])
+        self._heard = True
 
     def _rewritten(self, fact: AuthRewritten) -> None:
         shared = self._desk.shared
-        self._measure(shared.upstream_seconds[fact.upstream_mechanism])
+        if self._heard:
+            self._measure(shared.upstream_seconds[fact.upstream_mechanism])
         self._desk.metrics.add(shared.rewrites[fact.client_mechanism, fact.upstream_mechanism, fact.result])
 
     def _decided(self, fact: PolicyDecided) -> None:
@@ -153,6 +155,7 @@ class ConversationRecorder:
 
     def _auth_ended(self, fact: AuthEnded) -> None:
         desk, network = self._desk, self._desk.network_of(self._peer.address)
+        self._heard = False
         self._count(desk.series.attempts[fact.mechanism, fact.result])
         desk.metrics.add(desk.shared.by_network[network, fact.result])
         if fact.exposed:
@@ -228,7 +231,7 @@ class ConversationRecorder:
             event["smtp.hello"] = summary.hello
         if summary.tls is not None:
             event["tls.protocol.version"] = version_of(summary.tls)
-            event["tls.cipher"] = summary.tls.cipher
+            event["gatepost.tls.cipher"] = summary.tls.cipher
             event["tls.resumed"] = summary.tls.resumed
         if summary.upstream_tls is not None:
             event["gatepost.upstream.tls.version"] = version_of(summary.upstream_tls)

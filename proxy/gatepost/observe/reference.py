@@ -44,18 +44,19 @@ and `@timestamp`. An event's `conversation.id` is the same in all events of a co
 
 No event holds a password, a token or a message. Login names are written as `[log] logins` says, those of attempts that
 were refused on a clear channel as `clear_logins` says: hashed, unless it is set otherwise. A hash is HMAC-SHA256 of the
-name in lower case, its first 16 hexadecimal digits. The key is `hash_key_file`; without one it is made at each start,
+name, case-folded, its first 16 hexadecimal digits. The key is `hash_key_file`; without one it is made at each start,
 so hashes of different days cannot be compared. To tell whose a hash is, compute it for the users that you have:
 
 ```sh
 python3 -c 'import hmac, sys
-key = open(sys.argv[1], "rb").read().removesuffix(b"\\n")
+key = open(sys.argv[1], "rb").read().removesuffix(b"\\n").removesuffix(b"\\r")
 print(hmac.digest(key, sys.argv[2].casefold().encode(), "sha256").hex()[:16])' KEYFILE bob@example.com
 ```
 
 At `level = "warning"` a quiet night writes nothing. A client that says nothing, as checks of an open port do, is an
 event of level debug. Connections that are turned away at the door are counted and not logged, since there may be very
-many. An event that cannot be written at once, because nobody reads the log, is lost.
+many. While nobody reads the log, 4 MiB of events wait; what comes then is lost, and counted by
+`gatepost_log_events_lost_total`. Of a certificate's names the first twenty are written.
 
 ## Events
 

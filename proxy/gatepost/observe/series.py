@@ -11,7 +11,6 @@ from gatepost.facts import (
     Channel,
     CipherClass,
     Ending,
-    HandshakeFailure,
     Label,
     Leg,
     Mechanism,
@@ -32,6 +31,7 @@ from gatepost.observe.table import (
     UPSTREAM_MECHANISMS,
     cipher_classes,
     code_of,
+    handshake_failures,
 )
 
 L = TypeVar("L", bound=Label)
@@ -67,7 +67,7 @@ class Series:
         self.handshake_failures = {
             (leg, reason): metrics.place("gatepost_tls_handshake_failures", listener, leg.value, reason.value)
             for leg in Leg
-            for reason in HandshakeFailure
+            for reason in handshake_failures(leg)
         }
 
 

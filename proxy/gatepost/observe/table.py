@@ -84,6 +84,19 @@ def code_of(refusal: Refusal) -> str:
     return REFUSALS[refusal][:3].decode()
 
 
+def handshake_failures(leg: Leg) -> tuple[HandshakeFailure, ...]:
+    """A client has no pins, and need not show a certificate; an upstream is not the one to begin."""
+    never = {
+        HandshakeFailure.NO_CERTIFICATE,
+        {Leg.CLIENT: HandshakeFailure.BAD_PIN}.get(leg, HandshakeFailure.NO_HELLO),
+    }
+    return tuple(reason for reason in HandshakeFailure if reason not in never)
+
+
+def _can_fail(series: Mapping[str, str]) -> bool:
+    return HandshakeFailure(series["reason"]) in handshake_failures(Leg(series["leg"]))
+
+
 def _has_code(series: Mapping[str, str]) -> bool:
     return series["code"] == code_of(Refusal(series["refusal"]))
 
@@ -188,6 +201,7 @@ TABLE = (
         Kind.COUNTER,
         "TLS handshakes that failed.",
         _LISTENER | _LEG | {"reason": _names(HandshakeFailure)},
+        possible=_can_fail,
     ),
     Metric("gatepost_tls_handshake_duration_seconds", Kind.HISTOGRAM, "Of those that succeeded.", _LEG, FAST),
     Metric(
@@ -222,7 +236,7 @@ TABLE = (
     Metric(
         "gatepost_auth_duration_seconds",
         Kind.HISTOGRAM,
-        "Of an exchange: client, from AUTH to its last response; upstream, from the first octet to its verdict.",
+        "Of an exchange not relayed: client, from AUTH to its last response; upstream, from its begin to its verdict.",
         _LEG | {"mechanism": _names(Mechanism)},
         FAST,
         _is_spoken,
@@ -284,6 +298,7 @@ TABLE = (
         "0 while certificate files have changed and were refused.",
     ),
     Metric("gatepost_event_loop_lag_seconds", Kind.HISTOGRAM, "How late a timer of gatepost's own was.", {}, FAST),
+    Metric("gatepost_log_events_lost", Kind.COUNTER, "Log events lost because nobody read them."),
     Metric("gatepost_crashes", Kind.COUNTER, "Conversations that a bug in gatepost ended.", _LISTENER),
 )
 BY_NAME = {metric.name: metric for metric in TABLE}

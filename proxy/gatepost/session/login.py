@@ -51,6 +51,8 @@ from gatepost.wire.lines import LineTooLong
 from gatepost.wire.replies import encode as encode_reply
 
 ACCEPTED = encode_reply(235, b"2.7.0 Authentication successful")
+# Whose initial response is the credential itself; of LOGIN it is the name, and the others show none.
+HANDED_OVER = frozenset({Mechanism.PLAIN, Mechanism.XOAUTH2, Mechanism.OAUTHBEARER})
 FAILURES = frozenset({AuthResult.REJECTED, AuthResult.TRANSITION})  # of whoever guesses
 
 
@@ -86,7 +88,7 @@ def expose(talk: Talk, command: Command) -> None:
     """AUTH on a clear channel: note the mechanism, and whose credential came along, without looking at that."""
     name, _, initial = command.argument.partition(b" ")
     mechanism = mechanism_named(name.upper())
-    exposed = bool(initial)
+    exposed = mechanism in HANDED_OVER and initial not in (b"", b"=")
     talk.summary.exposed = talk.summary.exposed or exposed
     user = claimed_name(mechanism, initial)
     talk.record(AuthEnded(mechanism, Channel.CLEAR, AuthResult.CLEAR_REFUSED, user, exposed=exposed))
@@ -114,9 +116,10 @@ def auth(talk: Talk, command: Command) -> Steps[None]:
 
 
 def _attempt(talk: Talk, attempt: Attempt, initial: bytes | None) -> Steps[Outcome]:
-    attempt.minimum = talk.standing.minimum
     if attempt.mechanism not in talk.offered:  # after HELO nothing was offered, and it may be good all the same
         objection = talk.policy.objection(attempt.mechanism, talk.known, talk.standing)
+        if objection is AuthResult.WEAK:
+            attempt.minimum = talk.standing.minimum
         if objection is not None:  # and the client is not asked for a password that leads nowhere
             return objection, _OBJECTIONS[objection]
     try:

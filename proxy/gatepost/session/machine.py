@@ -19,6 +19,7 @@ from gatepost.facts import (
     Channel,
     ConversationEnded,
     Ending,
+    Fact,
     HandshakeFailure,
     Leg,
     Limit,
@@ -32,7 +33,17 @@ from gatepost.sasl.questions import Question
 from gatepost.session import login, mail, upstream
 from gatepost.session.phases import Duty, Phase, Stage
 from gatepost.session.talk import Hangup, Steps, Talk, hang_up, settle
-from gatepost.session.vocabulary import Action, ClientLate, ClientLost, Close, Parting, Secure, UpstreamLost, Wait
+from gatepost.session.vocabulary import (
+    Action,
+    ClientLate,
+    ClientLost,
+    Close,
+    Parting,
+    Record,
+    Secure,
+    UpstreamLost,
+    Wait,
+)
 from gatepost.settings import ListenerTls
 from gatepost.wire import commands
 from gatepost.wire.commands import AUTH_LINE_BYTES, LINE_BYTES, BadCharacters, Command, Verb
@@ -112,6 +123,11 @@ class Machine:
     def expired(self) -> list[Action]:
         """What the client logged in with is not valid any more: end at the next boundary between commands."""
         return self._part(Ending.TOKEN_EXPIRED, Refusal.TOKEN_EXPIRED)
+
+    def abandon(self) -> list[Fact]:
+        """The end, wherever it stands: what has happened that nobody was told yet."""
+        self._procedure.close()
+        return [action.fact for action in self.talk.actions if isinstance(action, Record)]
 
     def _part(self, ending: Ending, refusal: Refusal) -> list[Action]:
         self.talk.parting = self.talk.parting or (ending, refusal)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gatepost.facts import AuthHeard, AuthPresented, AuthResult, AuthRewritten, Mechanism, Refusal, UpstreamFailure
+from gatepost.facts import AuthPresented, AuthResult, AuthRewritten, Mechanism, Refusal, UpstreamFailure
 from gatepost.sasl.exchange import Bearer, ClientExchange, Malformed, Password, Proven, Unproven, decode, decode_initial
 from gatepost.sasl.external import external_client
 from gatepost.sasl.plan import BY_PASSWORD, BY_TOKEN
@@ -185,7 +185,6 @@ def _pass_through(talk: Talk, chosen: Mechanism, initial: bytes | None) -> Steps
             return CANCELLED
         talk.tell(line)
         reply = yield from talk.reply(talk.waits.login)
-    talk.record(AuthHeard(chosen))
     return _judge(reply)
 
 
