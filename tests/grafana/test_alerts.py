@@ -43,7 +43,7 @@ LOGGED: list[tuple[str, dict[str, Any]]] = [
     ("upstream failed", {**WHO, "error.type": "closed"}),
     ("handshake failed", {**WHO, "gatepost.leg": "client", "error.type": "not_tls"}),
     ("crashed", {**WHO, "error.type": "KeyError", "code.stacktrace": "one\ntwo"}),
-    ("conversation", {**WHO, "tls.protocol.version": "1", "tls.cipher": "AES128-SHA"}),
+    ("conversation", {**WHO, "tls.protocol.version": "1", "gatepost.tls.cipher": "AES128-SHA"}),
     ("authentication", {**WHO, "user.name": "bob", "gatepost.auth.result": "rejected", "gatepost.channel": "tls"}),
     (
         "authentication",
@@ -224,6 +224,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for event, fields in LOGGED:
         assert set(fields) <= set(EVENTS[event].fields)
         logger.error(event, **fields)
+    logger.line.flush()
     file = tmp_path_factory.mktemp("log") / "journal"
     file.write_text(OF_SYSTEMD + stream.getvalue().replace("\n", "\n" + OF_SYSTEMD))
     return file
