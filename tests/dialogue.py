@@ -78,6 +78,8 @@ USUAL = {
     "minimum_for": "",  # users of it
     "template": "{login}",
     "ends_with_token": "yes",
+    "relays": "no",  # the upstream, for strangers: yes, no, unknown
+    "local_domains": "",
     "together": "no",  # it matters that what stands together arrives together
 }
 
@@ -108,8 +110,13 @@ class Dialogue:
             (minimum,) = named(option["minimum"])
             policies = (PolicySettings(minimum=minimum, users=tuple(option["minimum_for"].split())),)
         limit = LimitSettings.model_validate(limits)
-        policy = Policy(listener, limit, b"mx.example", self.means(), policies)
+        local_domains = frozenset(option["local_domains"].split())
+        policy = Policy(listener, limit, b"mx.example", self.means(), policies, local_domains)
         return Rules(policy, upstream, LoneNewlines(option["lone_newlines"]), Waits(TimeoutSettings()))
+
+    def talk(self) -> Talk:
+        relays = {"yes": True, "no": False, "unknown": None}[(USUAL | self.options)["relays"]]
+        return Talk(self.rules(), self.snapshot(), relays=relays)
 
     def means(self) -> Means:
         option = USUAL | self.options
@@ -204,7 +211,7 @@ class Play:
     expiry: float | None = None  # seconds after which the machine wants to hear that it has expired
 
     def __post_init__(self) -> None:
-        self.machine = Machine(Talk(self.dialogue.rules(), self.dialogue.snapshot()), converse)
+        self.machine = Machine(self.dialogue.talk(), converse)
         self._said: dict[Leg, list[bytes]] = {Leg.CLIENT: [], Leg.UPSTREAM: []}
         self._queued = {Leg.CLIENT: b"", Leg.UPSTREAM: b""}
         self._open = {Leg.CLIENT}

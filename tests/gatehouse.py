@@ -255,6 +255,7 @@ async def house(
             dialer = Dialer(made, times.upstream_connect)
             doors = [_door(_listener(tls, auth), made, bounds, times) for tls in ListenerTls]
             watch = Watch(doors[0].rules, dialer)
+            watch.relays = False
             if probed:
                 await watch.probe()
             notes = Notebook()

@@ -28,10 +28,11 @@ from gatepost.sasl.exchange import Password
 from gatepost.sasl.plan import Means, Naming
 from gatepost.sasl.secret import Secret
 from gatepost.session.talk import Rules, Waits
-from gatepost.settings import Address, LimitSettings, Settings
+from gatepost.settings import Address, Auth, LimitSettings, RelayCheckSettings, Settings
 from gatepost.settings.files import strip_newline
 from gatepost.settings.ways import Ways
 
+RELAY_RETRY_SECONDS = 5.0  # while the upstream gives no answer
 LAG_SECONDS = 0.5  # how often the loop's own lateness is looked at
 RESERVED_DESCRIPTORS = 64  # for listeners, the endpoint, files, and the probe
 
@@ -139,7 +140,7 @@ async def _serve_until(parts: Parts, stop: trio.Event, task_status: trio.TaskSta
         pages = endpoint.Pages(
             observer,
             lambda: gate.measured(parts.doors),
-            lambda: _not_ready(watch, certificates, stop),
+            lambda: _not_ready(settings, watch, certificates, stop),
             str(settings.upstream.address),
             loopback=settings.observe.bind.loopback,
         )
@@ -148,6 +149,8 @@ async def _serve_until(parts: Parts, stop: trio.Event, task_status: trio.TaskSta
         nursery.start_soon(_keep_time, observer)
         nursery.start_soon(_keep_probing, watch, settings.upstream.probe_seconds, observer)
         nursery.start_soon(_keep_certificates, certificates, settings.tls.watch_seconds, observer)
+        if _admits_strangers(settings):
+            nursery.start_soon(_keep_checking_relay, watch, settings.relay_check, observer)
         if users is not None:
             nursery.start_soon(_keep_users, users, settings.tls.watch_seconds, observer)
         bound = parts.bound()
@@ -237,7 +240,8 @@ def _open_doors(settings: Settings) -> list[Door]:
     doors = []
     for listener in settings.listeners:
         policies = tuple(each for each in settings.policies if each.covers(listener))
-        policy = Policy(listener, settings.limits, hostname, means, policies)
+        local_domains = frozenset(settings.relay_check.local_domains)
+        policy = Policy(listener, settings.limits, hostname, means, policies, local_domains)
         rules = Rules(policy, settings.upstream, settings.smtp.lone_newlines, waits)
         sockets = tuple(_listen(address, dual=address.port not in taken) for address in listener.bind)
         doors.append(Door(listener.name, rules, sockets))
@@ -292,6 +296,19 @@ async def _keep_probing(watch: Watch, seconds: float, observer: Observer) -> Non
         await trio.sleep(seconds)
 
 
+def _admits_strangers(settings: Settings) -> bool:
+    """Whether mail may come without a login."""
+    return any(listener.auth is not Auth.REQUIRED for listener in settings.listeners)
+
+
+async def _keep_checking_relay(watch: Watch, settings: RelayCheckSettings, observer: Observer) -> None:
+    while True:
+        checked = await watch.check_relay(settings.domain)
+        if checked is not None:
+            observer.record(checked)
+        await trio.sleep(RELAY_RETRY_SECONDS if checked is None else settings.seconds)
+
+
 class Complaints:
     """What goes wrong with something that is tried again and again: each complaint is told once.
 
@@ -336,13 +353,15 @@ async def _keep_users(users: Users, seconds: float, observer: Observer) -> None:
                 observer.record(users.loaded)
 
 
-def _not_ready(watch: Watch, certificates: Certificates, stop: trio.Event) -> list[str]:
+def _not_ready(settings: Settings, watch: Watch, certificates: Certificates, stop: trio.Event) -> list[str]:
     """Why no new client should be sent here; empty: ready."""
     reasons = []
     if stop.is_set():
         reasons.append("stopping")
     if watch.failure is not None:
         reasons.append(f"upstream: {watch.failure.value}")
+    if watch.relays and _admits_strangers(settings) and not settings.relay_check.local_domains:
+        reasons.append("relay: the upstream relays for anybody who comes from here; set relay_check.local_domains")
     now = time.time()
     reasons += [
         f"certificate expired: {served.file}" for served in certificates.generation.loaded if served.not_after <= now

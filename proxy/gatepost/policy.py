@@ -16,7 +16,7 @@ from gatepost.sasl.prepare import prepare_name
 from gatepost.settings import STRENGTH, Auth, LimitSettings, ListenerSettings, ListenerTls, PolicySettings
 from gatepost.settings.ways import accepted
 from gatepost.wire.capabilities import CARRIED, PARAMETERS, Capabilities
-from gatepost.wire.commands import Command, Envelope, Verb
+from gatepost.wire.commands import Command, Envelope, Verb, domain_of
 
 # RFC 3207 section 4: before TLS, 530 to every command except these. HELO and RSET are not excepted.
 BEFORE_TLS = frozenset({Verb.EHLO, Verb.STARTTLS, Verb.NOOP, Verb.QUIT})
@@ -60,6 +60,7 @@ class Policy:
     hostname: bytes
     means: Means = PASS_ON
     policies: tuple[PolicySettings, ...] = ()  # those for this listener
+    local_domains: frozenset[str] = frozenset()  # the upstream's own
 
     @property
     def demands_login(self) -> bool:
@@ -167,6 +168,16 @@ class Policy:
             if keyword == b"SIZE" and (refusal := self._size_refusal(value)):
                 return refusal
         return None
+
+    def relay_refusal(self, path: bytes, *, relays: bool | None) -> Refusal | None:
+        """What is wrong with a recipient of a client that has not logged in.
+
+        `relays`: whether the upstream would take anything that comes from gatepost; None: that is not known yet. An
+        upstream that would is not to be misled: what passes leads to its own domains, and nowhere beyond them.
+        """
+        if relays is False or domain_of(path) in ("", *self.local_domains):
+            return None
+        return Refusal.RELAY_DENIED if relays and self.local_domains else Refusal.RELAY_UNSURE
 
     def _offered(self, extension: bytes, upstream: Upstream, channel: Channel) -> bool:
         if extension == b"AUTH":  # gatepost's own offer; the upstream may trust what a stranger says through a proxy

@@ -15,7 +15,7 @@ from e2e.clients import NAME, Door
 from e2e.dovecot import MASTER, MASTER_PASSWORD, Legacy, Submission, serving, submitting
 from e2e.gateway import Gatepost, running
 from e2e.people import PASSWORD, USER
-from e2e.postfix import HOST, Postfix, installed
+from e2e.postfix import HOST, TRUSTING, Postfix, installed
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="session")
 def running_postfix(authority: trustme.CA) -> Iterator[Postfix]:
-    with installed(authority.issue_cert(HOST), {USER: PASSWORD}) as postfix:
+    with installed(authority.issue_cert(HOST), {USER: PASSWORD}, [TRUSTING]) as postfix:
         yield postfix
 
 
@@ -85,7 +85,7 @@ def gate(running_postfix: Postfix, folder: Path) -> Iterator[Gatepost]:
     """In front of Postfix's clear port; it has probed it once, and does not again."""
     upstream = {"address": f"127.0.0.1:{running_postfix.ports.clear}", "tls": "never", "probe_seconds": 3600}
     with running(folder, upstream) as gatepost:
-        gatepost.event("upstream up")
+        gatepost.ready()
         yield gatepost
 
 

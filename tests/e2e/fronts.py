@@ -110,7 +110,7 @@ def fronting(house: House, upstream: Mechanism, way: Way, folder: Path) -> Itera
         more |= {"oauth": _oauth(house.provider)}
     table = {**_address(house, upstream), **_represented(way), "probe_seconds": 3600}
     with running(folder, table, more=more) as gate:
-        gate.event("upstream up")
+        gate.ready()
         yield Front(gate, upstream, way, house, folder)
 
 

@@ -89,6 +89,11 @@ class Gatepost:
             if family.type == "counter" and sample.name.startswith("gatepost_") and sample.value
         }
 
+    def ready(self) -> None:
+        """It has asked the upstream all that it asks by itself."""
+        self.event("upstream up")
+        self.log.expect('"event":"upstream (relays|does not relay)"')
+
     def settled(self) -> int:
         """Where the log stands, with the events of all logins that were counted in it: they come a little later."""
         counts = self.counts()

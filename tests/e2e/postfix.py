@@ -113,6 +113,11 @@ class Service:
         return "".join(f"{line}\n" for line in lines)
 
 
+TRUSTING = Service(  # as old servers are set: whoever comes from this machine may send anywhere
+    "trusting", ("mynetworks=127.0.0.0/8", "smtpd_relay_restrictions=permit_mynetworks,reject_unauth_destination")
+)
+
+
 class Postfix:
     """One instance. Made by `installed`. `extra` are the ports of further services, by name."""
 

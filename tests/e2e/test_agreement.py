@@ -166,7 +166,7 @@ SESSION: tuple[Callable[[House], None], ...] = (
 def test_counters_and_log_agree_over_a_thousand_mixed_sessions(postfix: Postfix, folder: Path) -> None:
     settings = {"address": f"127.0.0.1:{postfix.ports.clear}", "tls": "never", "probe_seconds": 3600}
     with running(folder, settings) as gate, ThreadPoolExecutor(AT_ONCE) as pool:
-        gate.event("upstream up")
+        gate.ready()
         trust, older = (ssl.create_default_context(cafile=folder / "ca.pem") for _ in range(2))
         older.maximum_version = ssl.TLSVersion.TLSv1_2
         house = House(gate, trust, older)

@@ -120,7 +120,7 @@ def test_the_search_would_find_it() -> None:
 
 def test_it_is_nowhere(settings: dict[str, object], folder: Path, tmp_path: Path, postfix: Postfix) -> None:
     with running(folder, settings) as gate:
-        gate.event("upstream up")
+        gate.ready()
         doors = [Door(gate.ports["submission"], implicit=False, authority=folder / "ca.pem", folder=tmp_path)]
         doors += [Door(gate.ports["submissions"], implicit=True, authority=folder / "ca.pem", folder=tmp_path)]
         for door in doors:
@@ -148,7 +148,7 @@ def test_it_is_nowhere(settings: dict[str, object], folder: Path, tmp_path: Path
 
 def test_it_is_not_in_what_is_left_of_a_crash(settings: dict[str, object], folder: Path, tmp_path: Path) -> None:
     with running(folder, settings, CRASHING) as gate:
-        gate.event("upstream up")
+        gate.ready()
         for listener in ("submission", "submissions"):
             implicit = listener == "submissions"
             door = Door(gate.ports[listener], implicit=implicit, authority=folder / "ca.pem", folder=tmp_path)

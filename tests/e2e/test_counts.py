@@ -118,7 +118,7 @@ def play_failures(door: Door) -> None:
 def test_metrics_are_what_was_played(postfix: Postfix, folder: Path) -> None:
     settings = {"address": f"127.0.0.1:{postfix.ports.clear}", "tls": "never", "probe_seconds": 3600}
     with running(folder, settings) as gate:
-        gate.event("upstream up")
+        gate.ready()
         play(gate, folder)
         gate.log.expect('"event":"conversation"', skip=CONVERSATIONS - 1)
         counts = gate.counts()

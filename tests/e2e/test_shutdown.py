@@ -20,7 +20,7 @@ HALF = len(MESSAGE) // 2
 def gatepost(postfix: Postfix, folder: Path) -> Iterator[Gatepost]:
     settings = {"address": f"127.0.0.1:{postfix.ports.clear}", "tls": "never", "probe_seconds": 3600}
     with running(folder, settings) as gatepost:
-        gatepost.event("upstream up")
+        gatepost.ready()
         yield gatepost
 
 

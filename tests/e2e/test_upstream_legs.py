@@ -77,7 +77,7 @@ def login(door: Door) -> tuple[int, bytes]:
 
 def test_over_a_clear_leg(postfix: Postfix, folder: Path) -> None:
     with running(folder, clear(postfix, folder)) as gate:
-        gate.event("upstream up")
+        gate.ready()
         assert gate.page("/readyz") == (200, "ready\n")
         trace = deliver(door_of(gate.ports, folder), postfix)
     assert b"with ESMTPA id" in trace
@@ -88,7 +88,7 @@ def test_over_a_clear_leg(postfix: Postfix, folder: Path) -> None:
 def test_over_a_proven_tls_leg(leg: Leg, postfix: Postfix, folder: Path) -> None:
     heard, settings = len(postfix.log), leg(postfix, folder)
     with running(folder, settings) as gate:
-        gate.event("upstream up")
+        gate.ready()
         assert gate.page("/readyz") == (200, "ready\n")
         trace = deliver(door_of(gate.ports, folder), postfix)
         expiry = r'^gatepost_certificate_not_after_timestamp_seconds{file="",leg="upstream",name="\S+"} \d'
@@ -123,7 +123,7 @@ def test_an_upstream_that_is_suddenly_another_gets_no_password(
     """It was proven at the start, so clients were offered AUTH; then another answers at its address."""
     leg = by_pin(starttls) if wrong == "pin" else by_authority(starttls)
     with running(folder, leg(postfix, folder) | {"probe_seconds": 1}) as gate:
-        gate.event("upstream up")
+        gate.ready()
         restart(postfix, stranger[wrong])
         code, text = login(door_of(gate.ports, folder))
         assert (code, text) == (454, b"4.7.0 Temporary authentication failure")
@@ -170,7 +170,7 @@ def assert_no_login(postfix: Postfix, since: int = 0) -> None:
 def test_postfix_goes_and_comes_back(postfix: Postfix, folder: Path) -> None:
     with running(folder, clear(postfix, folder) | {"probe_seconds": 1}) as gate:
         door = door_of(gate.ports, folder)
-        gate.event("upstream up")
+        gate.ready()
         deliver(door, postfix)
         postfix.stop()
         try:
@@ -194,7 +194,7 @@ def test_postfix_goes_and_comes_back(postfix: Postfix, folder: Path) -> None:
 
 def test_postfix_goes_after_the_login(postfix: Postfix, folder: Path) -> None:
     with running(folder, clear(postfix, folder)) as gate:
-        gate.event("upstream up")
+        gate.ready()
         client = connected(door_of(gate.ports, folder))
         try:
             client.login(USER, PASSWORD)

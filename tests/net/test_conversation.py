@@ -92,7 +92,7 @@ class Scene:
 @asynccontextmanager
 async def scene(answerer: Answerer = nobody, **options: str) -> AsyncIterator[Scene]:
     script = Dialogue("", options, ())
-    machine = Machine(Talk(script.rules(), script.snapshot()), converse)
+    machine = Machine(Talk(script.rules(), script.snapshot(), relays=False), converse)
     client, dialer = MemoryChannel(), MemoryDialer()
     facts: list[Fact] = []
 

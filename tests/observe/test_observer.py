@@ -519,6 +519,15 @@ def test_the_upstreams_own_certificate_is_watched_with_the_probe() -> None:
     assert [event["event"] for event in watched.events()] == ["upstream up"]
 
 
+def test_an_upstream_that_relays_is_warned_of_once_and_stays_in_the_metrics() -> None:
+    watched = Watched()
+    for relays in (False, True, True):
+        watched.observer.record(f.RelayChecked(relays))
+    assert watched.moved() == {series("gatepost_upstream_relays"): 1}
+    told = [(event["event"], event["level"]) for event in watched.events()]
+    assert told == [("upstream does not relay", "info"), ("upstream relays", "warning")]
+
+
 def test_an_attempt_names_both_mechanisms() -> None:
     watched = Watched()
     scram = f.Mechanism.SCRAM_SHA_256
@@ -609,6 +618,8 @@ def everything() -> Watched:
     watched.stream.write(hashed.stream.getvalue())
     for process_fact in (
         f.UpstreamProbed(None, 0.1),
+        f.RelayChecked(relays=False),
+        f.RelayChecked(relays=True),
         f.UpstreamProbed(f.UpstreamFailure.CLOSED, 0.1),
         f.CertificateLoaded(f.Leg.CLIENT, "cert.pem", ("mx.example",), 2e9),
         f.CertificatesRefused("no key"),

@@ -54,7 +54,7 @@ class Shell:
 
     def __post_init__(self) -> None:
         script = Dialogue("", self.options, ())
-        self.machine = Machine(Talk(script.rules(), script.snapshot()), converse)
+        self.machine = Machine(Talk(script.rules(), script.snapshot(), relays=False), converse)
         self.open = {Leg.CLIENT}
         self.gone: set[Leg] = set()
         self.clear = True

@@ -102,7 +102,9 @@ class Visit:
     def __init__(self, own: Rules, capabilities: tuple[bytes, ...]) -> None:
         self.capabilities = (b"legacy", *capabilities)
         guarded = own.upstream.tls is UpstreamTls.IMPLICIT
-        self.machine = Machine(Talk(own, Upstream(read(self.capabilities), encrypted=guarded, guarded=True)), converse)
+        self.machine = Machine(
+            Talk(own, Upstream(read(self.capabilities), encrypted=guarded, guarded=True), relays=False), converse
+        )
         self.replies = b""
         self.answers = b""
         self.asked = 0  # responses that AUTH LOGIN still waits for

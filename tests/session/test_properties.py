@@ -85,7 +85,7 @@ class World:
     def __post_init__(self) -> None:
         self.random = Random(self.seed)  # noqa: S311  a plan, not a secret
         script = Dialogue("", self.options, ())
-        self.machine = Machine(Talk(script.rules(), script.snapshot()), converse)
+        self.machine = Machine(Talk(script.rules(), script.snapshot(), relays=False), converse)
         self.open = {Leg.CLIENT}
         self.clear = self.options["tls"] == "starttls"
         self.answers = b""  # of the upstream, not delivered yet
@@ -324,7 +324,7 @@ def test_every_command_gets_one_reply(words: list[bytes]) -> None:
 @given(st.lists(st.binary(max_size=200), max_size=20))
 def test_any_bytes_at_all_from_either_side(leg: Leg, pieces: list[bytes]) -> None:
     script = Dialogue("", {"auth": "optional", "snapshot": "none"}, ())
-    machine = Machine(Talk(script.rules(), None), converse)
+    machine = Machine(Talk(script.rules(), None, relays=False), converse)
     machine.start()
     if leg is Leg.UPSTREAM:
         machine.received(Leg.CLIENT, b"EHLO me\r\n")
@@ -339,7 +339,7 @@ def test_any_bytes_at_all_from_either_side(leg: Leg, pieces: list[bytes]) -> Non
 
 def test_a_failed_handshake_and_news_after_the_end_are_harmless() -> None:
     script = Dialogue("", {"tls": "implicit"}, ())
-    machine = Machine(Talk(script.rules(), None), converse)
+    machine = Machine(Talk(script.rules(), None, relays=False), converse)
     machine.start()
     machine.gone(Leg.CLIENT, HandshakeFailure.NOT_TLS)
     assert machine.awaits is None
@@ -348,7 +348,7 @@ def test_a_failed_handshake_and_news_after_the_end_are_harmless() -> None:
 
 def test_what_came_before_tls_is_forgotten_even_if_it_should_not_have_come() -> None:
     script = Dialogue("", {"snapshot": "none", "auth": "optional"}, ())
-    machine = Machine(Talk(script.rules(), None), converse)
+    machine = Machine(Talk(script.rules(), None, relays=False), converse)
     machine.start()
     machine.talk.client.put(b"EHLO injected\r\n")
     machine.secured(Leg.CLIENT, Tls("TLSv1.3", "X"))

@@ -15,6 +15,7 @@ from gatepost.settings import (
     OauthSettings,
     ObserveSettings,
     PolicySettings,
+    RelayCheckSettings,
     Section,
     Settings,
     SmtpSettings,
@@ -36,7 +37,15 @@ def test_the_reference_page_is_fresh() -> None:
 def test_the_reference_page_has_every_key() -> None:
     tables: list[type[Section]] = [UpstreamSettings, LoginSettings, TlsSettings, CertificateSettings, ListenerSettings]
     tables += [PolicySettings, UsersSettings, TokenSettings, OauthSettings]
-    tables += [SmtpSettings, LimitSettings, TimeoutSettings, ObserveSettings, NetworkSettings, LogSettings]
+    tables += [
+        RelayCheckSettings,
+        SmtpSettings,
+        LimitSettings,
+        TimeoutSettings,
+        ObserveSettings,
+        NetworkSettings,
+        LogSettings,
+    ]
     own_table = {(UpstreamSettings, "logins"), (TlsSettings, "certificates"), (ObserveSettings, "networks")}
     keys = [key for table in tables for key in table.model_fields if (table, key) not in own_table]
     assert re.findall(r"^\| `(\w+)`", PAGE.read_text(), re.MULTILINE) == keys

@@ -223,6 +223,13 @@ class UpstreamProbed:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayChecked:
+    """The upstream was asked for a relay to a foreign domain, without a login."""
+
+    relays: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateLoaded:
     """A certificate is in use on a leg. `file` is its path, `names` are those it carries: both are the operator's."""
 
@@ -307,6 +314,7 @@ class Stopped:
 
 ProcessFact = (
     UpstreamProbed
+    | RelayChecked
     | CertificateLoaded
     | CertificatesRefused
     | UsersLoaded

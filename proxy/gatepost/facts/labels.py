@@ -190,6 +190,8 @@ class Refusal(Label):
     PARAMETER_UNKNOWN = "parameter_unknown"
     PARAMETER_SYNTAX = "parameter_syntax"
     ADDRESS_NOT_ASCII = "address_not_ascii"
+    RELAY_DENIED = "relay_denied"
+    RELAY_UNSURE = "relay_unsure"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_UNREACHABLE_NOW = "upstream_unreachable_now"
     UPSTREAM_LOST = "upstream_lost"

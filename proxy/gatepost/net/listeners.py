@@ -173,7 +173,7 @@ class Gate:
         elif client is not None and self._per_client[client] >= self._limits.conversations_per_client:
             self._turn_away(door, connected, peer, Limit.CONVERSATIONS_PER_CLIENT)
         else:
-            talk = Talk(door.rules, self._watch.upstream, peer.address)
+            talk = Talk(door.rules, self._watch.upstream, peer.address, relays=self._watch.relays)
             recorder = self._observer.conversation(door.name, peer)
             conversation = Conversation(Machine(talk, converse), recorder, self._dialer, self._answerer)
             listener = door.rules.policy.listener

@@ -160,6 +160,8 @@ EVENTS = {
         Event("observation failed", "error", "a bug in gatepost kept it from counting something", ("error.type",)),
         Event("upstream up", "info", "the probe found it so, and not before", ("gatepost.duration",)),
         Event("upstream down", "warning", "the probe found it so, and not before", ("error.type",)),
+        Event("upstream relays", "warning", "it would relay for strangers that come from here, and not before", ()),
+        Event("upstream does not relay", "info", "it would not, and that is new", ()),
         Event(
             "certificate loaded",
             "info",

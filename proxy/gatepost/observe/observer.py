@@ -27,6 +27,7 @@ from gatepost.facts import (
     Measured,
     Peer,
     ProcessFact,
+    RelayChecked,
     Started,
     Stopped,
     TimerLate,
@@ -74,9 +75,11 @@ class Observer:
         self._desks = {name: self._desk(name, networks, logins) for name in listeners}
         self._certificates: dict[tuple[str, str], tuple[str, ...]] = {}  # the names of each, by leg and file
         self._active: set[tuple[str, str]] = set()  # phases that somebody stood in when it was measured last
+        self._relays: bool | None = None
         self._ids = (f"{number:016x}" for number in itertools.count(int.from_bytes(os.urandom(7), "big")))
         self._handlers: dict[type, Callable[[Any], None]] = {
             UpstreamProbed: self._probed,
+            RelayChecked: self._relay_checked,
             CertificateLoaded: self._loaded,
             CertificatesRefused: self._not_loaded,
             UsersLoaded: self._users_loaded,
@@ -194,6 +197,16 @@ class Observer:
             self._log.info("upstream up", **{"gatepost.duration": round(seconds, 6)})
         else:
             self._log.warning("upstream down", **{"error.type": failure.value})
+
+    def _relay_checked(self, fact: RelayChecked) -> None:
+        before, self._relays = self._relays, fact.relays
+        self.metrics.set("gatepost_upstream_relays", fact.relays)
+        if fact.relays is before:
+            return
+        if fact.relays:
+            self._log.warning("upstream relays")
+        else:
+            self._log.info("upstream does not relay")
 
     def _loaded(self, fact: CertificateLoaded) -> None:
         self.metrics.set(CERTIFICATES_TAKEN, 1)

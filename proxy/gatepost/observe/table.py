@@ -279,6 +279,9 @@ TABLE = (
     ),
     Metric("gatepost_upstream_up", Kind.GAUGE, "1 when the last probe of the upstream was answered well."),
     Metric(
+        "gatepost_upstream_relays", Kind.GAUGE, "1 when the upstream would relay for strangers that come from here."
+    ),
+    Metric(
         "gatepost_upstream_failures",
         Kind.COUNTER,
         "Upstream legs that could not be used.",

@@ -92,7 +92,10 @@ def _checked(talk: Talk, command: Command) -> Steps[bool]:
         return False
     assert talk.live is not None  # noqa: S101  it is ready
     try:
-        refusal = talk.policy.envelope_refusal(command, commands.envelope(command), talk.live, talk.phase.channel)
+        envelope = commands.envelope(command)
+        refusal = talk.policy.envelope_refusal(command, envelope, talk.live, talk.phase.channel)
+        if refusal is None and command.verb is Verb.RCPT and not talk.phase.logged_in:
+            refusal = talk.policy.relay_refusal(envelope.path, relays=talk.relays)
     except commands.SyntaxFault:
         refusal = Refusal.SYNTAX
     if refusal:

@@ -106,15 +106,18 @@ class Talk:
     __slots__ = (
         "actions", "address", "chunk_bytes", "client", "due", "errors", "failures", "group", "heard", "hello",
         "idle_commands", "in_body", "live", "offered", "owed", "parting", "peer", "phase", "policy", "progress",
-        "recipients", "replies", "rules", "snapshot", "summary", "unreported_bytes", "upstream", "upstream_open",
-        "upstream_tls", "waits",
+        "recipients", "relays", "replies", "rules", "snapshot", "summary", "unreported_bytes", "upstream",
+        "upstream_open", "upstream_tls", "waits",
     )  # fmt: skip
 
-    def __init__(self, rules: Rules, snapshot: Upstream | None, address: str = "") -> None:
+    def __init__(
+        self, rules: Rules, snapshot: Upstream | None, address: str = "", *, relays: bool | None = None
+    ) -> None:
         self.rules = rules
         self.address = address  # the client's
         self.policy = rules.policy
         self.waits = rules.waits
+        self.relays = relays  # whether the upstream would for a stranger, as far as it was asked
         self.snapshot = snapshot  # the upstream as the last probe saw it
         self.live: Upstream | None = None  # the upstream as this conversation sees it, once it has said EHLO
         self.upstream_open = False

@@ -202,3 +202,22 @@ def probe(talk: Talk) -> Steps[None]:
     except UpstreamLost:
         return
     yield from leave(talk)
+
+
+def ask_to_relay(talk: Talk, recipient: bytes) -> Steps[None]:
+    """Ask the upstream for what a stranger must not get; `talk.recipients` is 1 if it would take the message."""
+    try:
+        yield from reach(talk)
+        for command in (b"MAIL FROM:<>", b"RCPT TO:<" + recipient + b">"):
+            talk.tell(command + b"\r\n")
+            reply = yield from talk.reply(talk.waits.login)
+            if not reply.completed:
+                break
+        else:
+            talk.recipients = 1
+        talk.tell(b"RSET\r\n")
+        yield from talk.reply(talk.waits.login)
+    except UpstreamLost as lost:
+        talk.drop_upstream(lost.reason)
+        return
+    yield from leave(talk)

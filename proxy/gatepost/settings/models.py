@@ -17,6 +17,7 @@ from gatepost.settings.values import (
     CertificateName,
     Challenge,
     Count,
+    Domain,
     File,
     Flag,
     HostName,
@@ -267,6 +268,17 @@ class OauthSettings(Section):
     """PEM file of the authorities to trust for this URL; without it the system's are."""
 
 
+class RelayCheckSettings(Section):
+    """`[relay_check]`: would the upstream relay for strangers? It is asked where mail may come without a login."""
+
+    domain: Domain = "example.com"
+    """A domain that is not the upstream's own."""
+    seconds: Seconds = Field(default=3600.0, ge=60, le=86_400)
+    """How often it is asked again."""
+    local_domains: tuple[Domain, ...] = ()
+    """The upstream's own domains. If it would relay, mail without a login is let through to these alone."""
+
+
 class SmtpSettings(Section):
     """`[smtp]`: how the protocol is spoken."""
 
@@ -330,6 +342,7 @@ class Settings(Section):
     users: UsersSettings | None = None
     tokens: TokenSettings | None = None
     oauth: OauthSettings | None = None
+    relay_check: RelayCheckSettings = RelayCheckSettings()
     smtp: SmtpSettings = SmtpSettings()
     limits: LimitSettings = LimitSettings()
     timeouts: TimeoutSettings = TimeoutSettings()

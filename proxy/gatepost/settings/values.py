@@ -199,6 +199,11 @@ PemFile = Annotated[Path, AfterValidator(_make_absolute), Form("the path of a PE
 Pin = Annotated[str, AfterValidator(_check_pin), _PIN]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_parse_network), _NETWORK]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,253}$"), Form("a host name")]
+Domain = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)+$", max_length=253),
+    Form("a domain in lower case, like example.com"),
+]
 CertificateName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9._:-]{0,253}$"), Form("a host name or an IP address, without a port")
 ]

@@ -140,6 +140,16 @@ def envelope(command: Command) -> Envelope:
     return Envelope(path[0], tuple(parameters))
 
 
+# A plain address. Source routes, "%" and "!" may send a message on from the domain that they name last.
+_PLAIN = re.compile(rb"<?[A-Za-z0-9#$&'*+/=?^_`{|}~.\x80-\xff-]+(?:@([A-Za-z0-9.\x80-\xff-]+))?>?")
+
+
+def domain_of(path: bytes) -> str | None:
+    """The domain of a recipient, in lower case; "" when it names none, None when it is no plain address."""
+    plain = _PLAIN.fullmatch(path)
+    return None if plain is None else (plain[1] or b"").decode(errors="replace").lower().removesuffix(".")
+
+
 # --- BDAT and AUTH ---------------------------------------------------------------------------------------------------
 
 MOST_OCTETS = 2**31 - 1  # an old server may count no further

@@ -250,6 +250,16 @@ _UPSTREAM = {
         "EHLO or HELO, when the upstream cannot be reached and was not reached since the start",
         "RFC 5321 section 4.2.3",
     ),
+    R.RELAY_DENIED: A(
+        b"554 5.7.1 Relay access denied",
+        "RCPT without a login for a foreign domain, where the upstream would relay anything that comes from gatepost",
+        "Postfix; RFC 3463 section 3.8",
+    ),
+    R.RELAY_UNSURE: A(
+        b"451 4.7.1 Relaying is not possible at present",
+        "the same while it is not known yet whether the upstream would, or which domains are its own",
+        "RFC 3463 section 3.8; the code is gatepost's own: the mail is not to blame",
+    ),
     R.UPSTREAM_UNREACHABLE_NOW: A(
         b"451 4.4.1 Mail server not available",
         "a command that is relayed, when the upstream cannot be reached",
