@@ -96,7 +96,7 @@ def measure() -> Measured:
 
 async def scrape_cost(target: str) -> tuple[float, float]:
     """Milliseconds of one request, and the longest that somebody else had to wait for a turn meanwhile."""
-    pages = Pages(observer(), measure, list, "127.0.0.1:25", loopback=True)
+    pages = Pages(observer(), measure, list, lambda: "127.0.0.1:25", loopback=True)
     accept = ("accept", "application/openmetrics-text; version=1.0.0")
     request = h11.Request(method="GET", target=target, headers=[("host", "127.0.0.1"), accept])
     longest = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatepost import app
+from gatepost.app import parts
 from gatepost.cli.main import main
 from gatepost.facts import Fact, Peer, ProcessFact
 from gatepost.observe import observer
@@ -16,5 +16,5 @@ class Nobody(observer.Observer):
         pass
 
 
-app.Observer = Nobody  # type: ignore[misc]
+parts.Observer = Nobody  # type: ignore[misc]
 main()

@@ -16,7 +16,7 @@ import trio
 import trustme
 
 from gatepost.facts import ConversationEnded, Fact, Peer, ProcessFact, Summary
-from gatepost.net.listeners import Door, Gate, listen
+from gatepost.net.listeners import Door, Gate, Regime, listen
 from gatepost.net.probe import Watch
 from gatepost.net.tls import Certificates
 from gatepost.net.upstream import Dialer
@@ -253,20 +253,21 @@ async def house(
             times = TimeoutSettings(**({"upstream_connect": 2.0, "upstream_login": 5.0} | (timeouts or {})))
             bounds = LimitSettings.model_validate(limits or {})
             dialer = Dialer(made, times.upstream_connect)
-            doors = [_door(_listener(tls, auth), made, bounds, times) for tls in ListenerTls]
-            watch = Watch(doors[0].rules, dialer)
+            listeners = [_listener(tls, auth) for tls in ListenerTls]
+            rules = {listener.name: _rules(listener, made, bounds, times) for listener in listeners}
+            doors = [Door(listener.name, (listen(listener.bind[0], dual=False),)) for listener in listeners]
+            watch = Watch(rules[doors[0].name], dialer)
             watch.relays = False
             if probed:
                 await watch.probe()
             notes = Notebook()
-            gate = Gate(
-                bounds, dialer=dialer, watch=watch, certificates=Certificates(certificates(folder)), observer=notes
-            )
+            regime = Regime(bounds, rules, dialer, watch, Certificates(certificates(folder)))
+            gate = Gate(regime, notes)
             ports = [door.sockets[0].getsockname()[1] for door in doors]
             it = House(ports[0], ports[1], notes, gate, trio.Event(), watch)
 
             async def serve() -> None:
-                it.cut_off.append(await gate.serve(doors, it.stop, times.drain))
+                it.cut_off.append(await gate.serve(doors, it.stop))
                 it.left.set()
 
             nursery.start_soon(serve)
@@ -282,8 +283,7 @@ def _listener(tls: ListenerTls, auth: Auth) -> ListenerSettings:
     return ListenerSettings(name=tls.value, bind=(Address("127.0.0.1", 0),), tls=tls, auth=auth)
 
 
-def _door(
+def _rules(
     listener: ListenerSettings, upstream: UpstreamSettings, limits: LimitSettings, timeouts: TimeoutSettings
-) -> Door:
-    rules = Rules(Policy(listener, limits, HOST.encode()), upstream, LoneNewlines.NORMALISE, Waits(timeouts))
-    return Door(listener.name, rules, (listen(listener.bind[0], dual=False),))
+) -> Rules:
+    return Rules(Policy(listener, limits, HOST.encode()), upstream, LoneNewlines.NORMALISE, Waits(timeouts))

@@ -14,6 +14,7 @@ import trio
 from typer.testing import CliRunner
 
 from gatepost import app
+from gatepost.app import parts
 from gatepost.backends import userfile
 from gatepost.backends.desk import Desk, staffed
 from gatepost.backends.roster import User
@@ -43,7 +44,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return sockets[-1]
 
     sockets: list[socket.socket] = []
-    monkeypatch.setattr(app, "listen", listen)
+    monkeypatch.setattr(parts, "listen", listen)
     yield
     for one in sockets:
         one.close()
@@ -62,7 +63,7 @@ def test_what_goes_wrong_when_it_has_begun_is_told_in_its_own_words(
     def fail(*_arguments: object) -> None:
         raise OSError(2, "No such file or directory")
 
-    monkeypatch.setattr(app, "staffed", fail)
+    monkeypatch.setattr(parts, "staffed", fail)
     file = folder.path / "gatepost.toml"
     file.write_text(FREE)
     result = CliRunner().invoke(program, ["run", "--config", str(file)])
@@ -81,7 +82,7 @@ class Running:
         self._edit = userfile.edit
         self.written = threading.Semaphore(0)
         monkeypatch.setattr(userfile, "edit", self._edited)
-        monkeypatch.setattr(app, "staffed", self._staffed)
+        monkeypatch.setattr(parts, "staffed", self._staffed)
 
     def _edited(self, path: Path, change: userfile.Edit, **_patience: float) -> userfile.Loaded:
         loaded = self._edit(path, change)

@@ -38,6 +38,7 @@ LOGGED: list[tuple[str, dict[str, Any]]] = [
     ("certificate loaded", {"file.path": "/etc/gatepost/tls.crt", "tls.server.not_after": "2031-01-01T00:00:00Z"}),
     ("certificates refused", {"gatepost.error.message": "key and certificate do not belong together"}),
     ("users refused", {"gatepost.error.message": "line 7"}),
+    ("settings refused", {"gatepost.error.message": "upstream.tls: found nothing"}),
     ("upstream down", {"error.type": "unreachable"}),
     ("backend failed", {"gatepost.backend": "keys", "error.type": "timed_out"}),
     ("upstream failed", {**WHO, "error.type": "closed"}),

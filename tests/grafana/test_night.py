@@ -34,6 +34,7 @@ QUIET = {
     "GatepostCertificateExpiring",
     "GatepostCertificateReloadFailed",
     "GatepostUsersReloadFailed",
+    "GatepostSettingsReloadFailed",
     "GatepostLimitNear",
     "GatepostConnectionsRefused",
     "GatepostBackendFailing",

@@ -24,7 +24,7 @@ Answer = tuple[int, str, bytes]
 def pages(not_ready: Callable[[], list[str]], *, loopback: bool = True) -> endpoint.Pages:
     observer = Observer(settings_with("mx"), logs.configure(LogSettings(), io.StringIO()))
     measured = Measured({("mx", "tls_ready"): 2}, {"mx": 1})
-    return endpoint.Pages(observer, lambda: measured, not_ready, "127.0.0.1:25", loopback=loopback)
+    return endpoint.Pages(observer, lambda: measured, not_ready, lambda: "127.0.0.1:25", loopback=loopback)
 
 
 @asynccontextmanager

@@ -519,6 +519,19 @@ def test_the_upstreams_own_certificate_is_watched_with_the_probe() -> None:
     assert [event["event"] for event in watched.events()] == ["upstream up"]
 
 
+def test_settings_that_were_refused_show_until_others_are_taken() -> None:
+    watched = Watched()
+    taken = series("gatepost_settings_last_reload_successful")
+    watched.observer.record(f.SettingsRefused("upstream.tls: found nothing"))
+    assert watched.moved() == {taken: -1}
+    watched.observer.record(f.SettingsLoaded(7))
+    assert watched.moved() == {taken: 1, series("gatepost_conversations_limit"): 7}
+    refused, loaded = watched.events()
+    assert (refused["event"], refused["level"]) == ("settings refused", "error")
+    assert refused["gatepost.error.message"] == "upstream.tls: found nothing"
+    assert (loaded["event"], loaded["gatepost.conversations.limit"]) == ("settings loaded", 7)
+
+
 def test_an_upstream_that_relays_is_warned_of_once_and_stays_in_the_metrics() -> None:
     watched = Watched()
     for relays in (False, True, True):
@@ -627,6 +640,8 @@ def everything() -> Watched:
         f.UsersRefused("not TOML"),
         f.BackendAsked(f.Backend.KEYS, f.BackendResult.TIMED_OUT, 10.0),
         f.Started(("mx 127.0.0.1:25",), 100, "0.0.0.0:9587", exposed=True),
+        f.SettingsLoaded(100),
+        f.SettingsRefused("upstream.tls: ..."),
         f.DrainBegan(3),
         f.Stopped(1),
     ):

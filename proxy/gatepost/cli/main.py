@@ -46,14 +46,22 @@ def main() -> None:
     program(prog_name="gatepost")
 
 
-def _load(config: Path) -> Settings:
-    """Read the settings and the files that they name, or print every problem and exit with CONFIG."""
+def _read(config: Path) -> Settings:
+    """Read the settings and the files that they name. Raises SettingsError."""
     from gatepost.cli.contents import check_contents  # noqa: PLC0415  as in run
-    from gatepost.settings import SettingsError, load  # noqa: PLC0415  as in run
+    from gatepost.settings import load  # noqa: PLC0415  as in run
+
+    settings = load(config)
+    check_contents(settings)
+    return settings
+
+
+def _load(config: Path) -> Settings:
+    """The same, or print every problem and exit with CONFIG."""
+    from gatepost.settings import SettingsError  # noqa: PLC0415  as in run
 
     try:
-        settings = load(config)
-        check_contents(settings)
+        settings = _read(config)
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(ExitCode.CONFIG) from None
@@ -78,12 +86,12 @@ def _root(
 
 @program.command()
 def run(config: ConfigOption) -> None:
-    """Serve until told to stop (SIGTERM or SIGINT; a second one ends at once)."""
+    """Serve until told to stop (SIGTERM or SIGINT; a second one ends at once). SIGHUP: read the settings again."""
     settings = _load(config)
     from gatepost import app  # noqa: PLC0415  heavy, and not needed by the other commands
 
     try:
-        app.run(settings)
+        app.run(settings, lambda: _read(config))
     except app.CannotStart as error:
         typer.echo(f"gatepost: {error}", err=True)
         raise typer.Exit(ExitCode.UNAVAILABLE) from None

@@ -280,6 +280,20 @@ class ConnectionRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsLoaded:
+    """The settings were read again, and hold for new conversations."""
+
+    conversations: int  # at once, as far as the file descriptors reach
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRefused:
+    """They were read again and cannot be used; those before still hold."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     listeners: tuple[str, ...]  # "submission 127.0.0.1:5587"
     conversations: int  # at once, as far as the file descriptors reach
@@ -321,6 +335,8 @@ ProcessFact = (
     | UsersRefused
     | BackendAsked
     | ConnectionRefused
+    | SettingsLoaded
+    | SettingsRefused
     | Started
     | Measured
     | TimerLate

@@ -7,7 +7,7 @@ import errno
 import socket
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
@@ -74,39 +74,37 @@ def _waiting(listening: socket.socket) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Regime:
+    """What holds for new conversations."""
+
+    limits: LimitSettings
+    rules: Mapping[str, Rules]  # by listener
+    dialer: Dialer
+    watch: Watch
+    certificates: Certificates
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
     """One listener, open."""
 
     name: str
-    rules: Rules
     sockets: tuple[socket.socket, ...]
 
 
 class Gate:
     """All doors, and everyone inside."""
 
-    def __init__(
-        self,
-        limits: LimitSettings,
-        *,
-        dialer: Dialer,
-        watch: Watch,
-        certificates: Certificates,
-        observer: Observer,
-        answerer: Answerer = nobody,
-    ) -> None:
-        self._limits = limits
-        self._dialer = dialer
-        self._watch = watch
-        self._certificates = certificates
+    def __init__(self, regime: Regime, observer: Observer, answerer: Answerer = nobody) -> None:
+        self.regime = regime  # another one may be put in its place at any time
         self._observer = observer
         self._answerer = answerer
         self._inside: dict[Conversation, Talk] = {}
         self._per_client: Counter[str] = Counter()
         self._left = trio.Event()  # set when the last one leaves
-        self._client = lru_cache(maxsize=4096)(self._counted_client)
+        self._counted_as = lru_cache(maxsize=4096)(counted_as)
 
-    async def serve(self, doors: Sequence[Door], stop: trio.Event, drain_seconds: float) -> int:
+    async def serve(self, doors: Sequence[Door], stop: trio.Event) -> int:
         """Until told to stop, and then until everyone has left or the time is up; how many were cut off."""
         async with trio.open_nursery() as inside:
             inside.start_soon(self._sweep)
@@ -119,11 +117,12 @@ class Gate:
             for door in doors:
                 for listening in door.sockets:
                     listening.close()
-            cut_off = await self._drain(drain_seconds)
+            cut_off = await self._drain(doors)
             inside.cancel_scope.cancel()
         return cut_off
 
-    async def _drain(self, seconds: float) -> int:
+    async def _drain(self, doors: Sequence[Door]) -> int:
+        seconds = self.regime.rules[doors[0].name].waits.drain_seconds
         self._observer.record(DrainBegan(len(self._inside)))
         for conversation in self._inside:
             conversation.drain()
@@ -167,17 +166,19 @@ class Gate:
                 self._admit(door, connected, peer_at(address), inside)
 
     def _admit(self, door: Door, connected: socket.socket, peer: Peer, inside: trio.Nursery) -> None:
-        client = self._client(peer.address)
-        if len(self._inside) >= self._limits.conversations:
+        regime = self.regime
+        client = None if is_within(peer.address, regime.limits.uncounted) else self._counted_as(peer.address)
+        if len(self._inside) >= regime.limits.conversations:
             self._turn_away(door, connected, peer, Limit.CONVERSATIONS)
-        elif client is not None and self._per_client[client] >= self._limits.conversations_per_client:
+        elif client is not None and self._per_client[client] >= regime.limits.conversations_per_client:
             self._turn_away(door, connected, peer, Limit.CONVERSATIONS_PER_CLIENT)
         else:
-            talk = Talk(door.rules, self._watch.upstream, peer.address, relays=self._watch.relays)
+            rules = regime.rules[door.name]
+            talk = Talk(rules, regime.watch.upstream, peer.address, relays=regime.watch.relays)
             recorder = self._observer.conversation(door.name, peer)
-            conversation = Conversation(Machine(talk, converse), recorder, self._dialer, self._answerer)
-            listener = door.rules.policy.listener
-            side = ClientSide(self._certificates.context(listener.profile), self._certificates.identity)
+            conversation = Conversation(Machine(talk, converse), recorder, regime.dialer, self._answerer)
+            context = regime.certificates.context(rules.policy.listener.profile)
+            side = ClientSide(context, regime.certificates.identity)
             conversation.accept(SocketChannel(connected, peer), side)
             self._inside[conversation] = talk
             if client is not None:
@@ -199,11 +200,7 @@ class Gate:
     def _turn_away(self, door: Door, connected: socket.socket, peer: Peer, limit: Limit) -> None:
         """Say why where that is possible without TLS, and close; this must cost next to nothing."""
         self._observer.record(ConnectionRefused(door.name, limit, peer.address))
-        if door.rules.policy.listener.tls is ListenerTls.STARTTLS:
+        if self.regime.rules[door.name].policy.listener.tls is ListenerTls.STARTTLS:
             with contextlib.suppress(OSError):
                 connected.send(REFUSALS[TURNED_AWAY[limit]])
         connected.close()
-
-    def _counted_client(self, address: str) -> str | None:
-        """None: the address stands for many clients, and is not counted."""
-        return None if is_within(address, self._limits.uncounted) else counted_as(address)

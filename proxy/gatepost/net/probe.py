@@ -36,6 +36,10 @@ class Watch:
         self._rules = rules
         self._dialer = dialer
 
+    def take_over(self, before: Watch) -> None:
+        """What was known of the same upstream."""
+        self.upstream, self.failure, self.relays = before.upstream, before.failure, before.relays
+
     async def probe(self) -> UpstreamProbed:
         """Ask once. The last good answer stays when this one is not."""
         began = trio.current_time()

@@ -44,7 +44,7 @@ class Pages:
     observer: Observer
     measure: Callable[[], Measured]
     not_ready: Callable[[], list[str]]
-    upstream: str  # its address
+    upstream: Callable[[], str]  # its address
     loopback: bool  # nobody but this machine reaches it
     began: float = field(default_factory=time.time)
 
@@ -69,7 +69,7 @@ class Pages:
 
     def _status(self) -> Answer:
         self._measure()
-        body = page.render(gather(self.observer, self.upstream, self.began), time.time())
+        body = page.render(gather(self.observer, self.upstream(), self.began), time.time())
         return Answer(body, content_type=page.CONTENT_TYPE, headers=page.HEADERS)
 
     def _ready(self) -> Answer:

@@ -187,6 +187,8 @@ EVENTS = {
             "the users file, hashing or the identity provider gave no answer",
             ("gatepost.backend", "error.type", "gatepost.duration"),
         ),
+        Event("settings loaded", "info", "SIGHUP: they hold from now on", ("gatepost.conversations.limit",)),
+        Event("settings refused", "error", "SIGHUP: they cannot be used, and others stay", ("gatepost.error.message",)),
         Event(
             "started",
             "info",

@@ -28,6 +28,8 @@ from gatepost.facts import (
     Peer,
     ProcessFact,
     RelayChecked,
+    SettingsLoaded,
+    SettingsRefused,
     Started,
     Stopped,
     TimerLate,
@@ -51,6 +53,7 @@ BATCH_SECONDS = 0.02
 MOST_AT_ONCE = 50  # facts, which takes about a millisecond
 LAST_WAIT_SECONDS = 1.0
 EXPIRY = "gatepost_certificate_not_after_timestamp_seconds"
+SETTINGS_TAKEN = "gatepost_settings_last_reload_successful"
 CERTIFICATES_TAKEN, USERS_TAKEN = "gatepost_certificate_last_reload_successful", "gatepost_users_last_reload_successful"
 
 
@@ -62,6 +65,7 @@ class Observer:
         networks = Networks(settings.observe.networks)
         listeners = tuple(listener.name for listener in settings.listeners)
         self.metrics = Metrics({"listener": listeners, "network": networks.names})
+        self.metrics.set(SETTINGS_TAKEN, 1)
         self.metrics.set(CERTIFICATES_TAKEN, 1)
         self.metrics.set(USERS_TAKEN, 1)  # also where there is none
         self.refusals: deque[RefusalRow] = deque(maxlen=REMEMBERED_REFUSALS)
@@ -88,6 +92,8 @@ class Observer:
             ConnectionRefused: self._turned_away,
             Measured: self._measured,
             TimerLate: lambda fact: self.metrics.observe(self._shared.loop_seconds, fact.seconds),
+            SettingsLoaded: self._settings_loaded,
+            SettingsRefused: self._settings_refused,
             Started: self._started,
             DrainBegan: lambda fact: log.info("draining", **{"gatepost.conversations.open": fact.conversations}),
             Stopped: lambda fact: log.info("stopped", **{"gatepost.cut_off": fact.cut_off}),
@@ -171,6 +177,15 @@ class Observer:
         self._log.info("started", **event)
         if fact.exposed:
             self._log.warning("observed from elsewhere", **where)
+
+    def _settings_loaded(self, fact: SettingsLoaded) -> None:
+        self.metrics.set("gatepost_conversations_limit", fact.conversations)
+        self.metrics.set(SETTINGS_TAKEN, 1)
+        self._log.info("settings loaded", **{"gatepost.conversations.limit": fact.conversations})
+
+    def _settings_refused(self, fact: SettingsRefused) -> None:
+        self.metrics.set(SETTINGS_TAKEN, 0)
+        self._log.error("settings refused", **{"gatepost.error.message": fact.why})
 
     def _measured(self, fact: Measured) -> None:
         self.metrics.set("gatepost_log_events_lost", self._log.line.lost)

@@ -300,6 +300,7 @@ TABLE = (
         Kind.GAUGE,
         "0 while certificate files have changed and were refused.",
     ),
+    Metric("gatepost_settings_last_reload_successful", Kind.GAUGE, "0 while changed settings were refused."),
     Metric("gatepost_event_loop_lag_seconds", Kind.HISTOGRAM, "How late a timer of gatepost's own was.", {}, FAST),
     Metric("gatepost_log_events_lost", Kind.COUNTER, "Log events lost because nobody read them."),
     Metric("gatepost_crashes", Kind.COUNTER, "Conversations that a bug in gatepost ended.", _LISTENER),

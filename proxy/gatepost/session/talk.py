@@ -68,6 +68,7 @@ class Waits:
         self.body = Wait(Leg.CLIENT, timeouts.body)
         self.client_handshake = Wait(Leg.CLIENT, timeouts.handshake)
         self.answer_seconds = timeouts.backend
+        self.drain_seconds = timeouts.drain
         self.upstream_handshake = Wait(Leg.UPSTREAM, timeouts.handshake)
         self.connect = Wait(Leg.UPSTREAM, timeouts.upstream_connect)
         self.greeting = Wait(Leg.UPSTREAM, timeouts.upstream_connect + timeouts.upstream_login)
