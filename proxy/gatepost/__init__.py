@@ -10,7 +10,7 @@ The words, one meaning each:
 - A *fact* is something that happened; `observe` turns facts into metrics and log events.
 
 Read in this order: `session/phases.py` (the table of what is allowed when), `session/machine.py` (how bytes become
-actions), `net/conversation.py` (the loop that performs them), `app.py` (how it is put together).
+actions), `net/conversation.py` (the loop that performs them), `app` (how it is put together).
 """
 
 __version__ = "0.1.0"
