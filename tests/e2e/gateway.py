@@ -128,11 +128,17 @@ def named(line: str, name: str) -> Event | None:
 
 @contextmanager
 def running(
-    folder: Path, upstream: Table, program: Sequence[str] = MODULE, more: Mapping[str, Table] | None = None
+    folder: Path,
+    upstream: Table,
+    program: Sequence[str] = MODULE,
+    more: Mapping[str, Table] | None = None,
+    *,
+    descriptors: Sequence[int] = (),
 ) -> Iterator[Gatepost]:
     """Start it on a folder with cert.pem and key.pem, and wait until it listens and has probed the upstream once.
 
-    `more` are tables by their names: new ones, or more keys for "tls" and for each of the "listeners".
+    `more` are tables by their names: new ones, or more keys for "tls" and for each of the "listeners". `descriptors`
+    are passed on to `program`.
     """
     observe = free_port()
     tables = {"tls": {}, "listeners": {}, **(more or {})}
@@ -141,7 +147,7 @@ def running(
     file = folder / "gatepost.toml"
     file.write_text(SETTINGS.format(upstream=_lines(upstream), observe=observe, **text))
     command = [sys.executable, *program, "run", "--config", str(file)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=descriptors) as process:
         assert process.stderr
         log = Spoken(process.stderr)
         try:
