@@ -13,10 +13,13 @@ from gatepost.backends.desk import Desk, staffed
 from gatepost.backends.users import Users
 from gatepost.facts import Leg
 from gatepost.net.listeners import Door, Regime, listen
+from gatepost.net.systemd import Notifier, activated
 from gatepost.net.tls import loaded
 from gatepost.observe import logs
 from gatepost.observe.observer import Observer
 from gatepost.settings import Address, Settings
+
+OBSERVE = "observe"  # what a socket for [observe] is called that a service manager passes
 
 
 class CannotStart(Exception):
@@ -31,7 +34,7 @@ class Bound:
     observe: tuple[str, int]
 
     def lines(self) -> list[str]:
-        return [f"{name} {host}:{port}" for name, addresses in self.listeners.items() for host, port in addresses]
+        return [f"{name} {Address(*address)}" for name, addresses in self.listeners.items() for address in addresses]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Parts:
     users: Users | None
     doors: list[Door]
     endpoint: socket.socket
+    notifier: Notifier
 
     @classmethod
     def make(cls, settings: Settings) -> Parts:
@@ -52,13 +56,15 @@ class Parts:
         except Unfit as error:
             raise CannotStart(str(error)) from None
         _tell_certificates(first, settings, observer)
+        passed = _passed(settings)
         return cls(
             settings,
             observer,
             first,
             users=_users(settings, observer),
-            doors=_open_doors(settings),
-            endpoint=_listen(settings.observe.bind, dual=True),
+            doors=_open_doors(settings, passed),
+            endpoint=(passed.get(OBSERVE) or [_listen(settings.observe.bind, dual=True)])[0],
+            notifier=Notifier(),
         )
 
     def bound(self) -> Bound:
@@ -106,12 +112,31 @@ def _users(settings: Settings, observer: Observer) -> Users | None:
     return users
 
 
-def _open_doors(settings: Settings) -> list[Door]:
+def _passed(settings: Settings) -> dict[str, list[socket.socket]]:
+    """Sockets that a service manager opened, by the listener that they are for."""
+    try:
+        passed = activated()
+    except ValueError as error:
+        raise CannotStart(str(error)) from None
+    known = [*(listener.name for listener in settings.listeners), OBSERVE]
+    if unknown := sorted(passed.keys() - known):
+        raise CannotStart(f"sockets were passed for {', '.join(unknown)}; those that can take one: {', '.join(known)}")
+    if OBSERVE in passed and known.count(OBSERVE) > 1:
+        raise CannotStart(f"a socket was passed for {OBSERVE}, and a listener has that name too")
+    if len(passed.get(OBSERVE, ())) > 1:
+        raise CannotStart(f"several sockets were passed for {OBSERVE}, which takes one")
+    return passed
+
+
+def _open_doors(settings: Settings, passed: dict[str, list[socket.socket]]) -> list[Door]:
     taken = {address.port for listener in settings.listeners for address in listener.bind if address.host == "0.0.0.0"}  # noqa: S104
-    return [
-        Door(listener.name, tuple(_listen(address, dual=address.port not in taken) for address in listener.bind))
-        for listener in settings.listeners
-    ]
+    doors = []
+    for listener in settings.listeners:
+        sockets = passed.get(listener.name) or [
+            _listen(address, dual=address.port not in taken) for address in listener.bind
+        ]
+        doors.append(Door(listener.name, tuple(sockets)))
+    return doors
 
 
 def _listen(address: Address, *, dual: bool) -> socket.socket:

@@ -14,6 +14,7 @@ from gatepost.app.parts import Bound, CannotStart, Parts
 from gatepost.app.regime import Unfit, built_in_differently, load_certificates, regime
 from gatepost.facts import SettingsLoaded, SettingsRefused, Started, Stopped
 from gatepost.net.listeners import Gate, Regime
+from gatepost.net.systemd import keep_watched
 from gatepost.observe import endpoint
 from gatepost.settings import Address, Settings, SettingsError
 
@@ -62,6 +63,7 @@ async def _run(parts: Parts, load: Load) -> None:
                         nursery.cancel_scope.cancel()
                     else:
                         orders.stop.set()
+                        parts.notifier.stopping()
 
             nursery.start_soon(heed)
             await _serve(parts, orders, load, trio.TASK_STATUS_IGNORED)
@@ -85,6 +87,7 @@ async def _serve(parts: Parts, orders: Orders, load: Load, task_status: trio.Tas
             nursery.cancel_scope.cancel()
     finally:
         parts.observer.finish()
+        parts.notifier.close()
 
 
 class Life:
@@ -99,13 +102,13 @@ class Life:
 
     def begin(self, nursery: trio.Nursery) -> None:
         parts, observer, bound = self._parts, self._parts.observer, self._parts.bound()
-        loopback = parts.settings.observe.bind.loopback
+        observe = Address(*bound.observe)
         pages = endpoint.Pages(
             observer,
             lambda: self._gate.measured(parts.doors),
             lambda: why_not_ready(self._gate.regime, self._settings, self._orders.stop),
             lambda: str(self._settings.upstream.address),
-            loopback=loopback,
+            loopback=observe.loopback,
         )
         nursery.start_soon(endpoint.serve, parts.endpoint, pages)
         nursery.start_soon(observer.keep_telling)
@@ -114,8 +117,13 @@ class Life:
         if parts.users is not None:
             nursery.start_soon(keep_users, parts.users, parts.settings.tls.watch_seconds, observer)
         limit = self._gate.regime.limits.conversations
-        observer.record(Started(tuple(bound.lines()), limit, str(Address(*bound.observe)), not loopback))
+        observer.record(Started(tuple(bound.lines()), limit, str(observe), not observe.loopback))
+        self._tell_ready()
+        nursery.start_soon(keep_watched, parts.notifier)
         _spare_the_collector()
+
+    def _tell_ready(self) -> None:
+        self._parts.notifier.ready(f"serving {', '.join(self._parts.bound().lines())}")
 
     async def _govern(self) -> None:
         """Look after the regime that holds; after a SIGHUP, after another one."""
@@ -123,13 +131,15 @@ class Life:
             async with trio.open_nursery() as keepers:
                 keepers.start_soon(keep, self._gate.regime, self._settings, self._parts.observer)
                 while not await self._reload():
-                    pass
+                    self._tell_ready()
                 keepers.cancel_scope.cancel()
+            self._tell_ready()
 
     async def _reload(self) -> bool:
         """Wait for a SIGHUP; whether other settings hold from now on. The file is taken whole, or not at all."""
         await self._orders.reload.wait()
         self._orders.reload = trio.Event()
+        self._parts.notifier.reloading()
         observer = self._parts.observer
         try:
             settings = await trio.to_thread.run_sync(self._load)
