@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import peers
-from gatepost.app import RESERVED_DESCRIPTORS
+from gatepost.app.regime import RESERVED_DESCRIPTORS
 from gatepost.cli.main import ExitCode
 from gatepost.settings import LimitSettings, TimeoutSettings
 
