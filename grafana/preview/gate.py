@@ -83,6 +83,9 @@ networks = ["{ADMINISTRATOR}/32"]
 [users]
 file = "users.toml"
 
+[relay_check]
+local_domains = ["example.com", "example.org"]
+
 [observe]
 bind = "127.0.0.1:{observe}"
 
