@@ -18,6 +18,7 @@ from gatepost.observe import logs
 from gatepost.observe.events import EVENTS, FIELDS
 from gatepost.observe.observer import BATCH_SECONDS, REMEMBERED_REFUSALS, Observer
 from gatepost.observe.recorder import ConversationRecorder
+from gatepost.observe.status import gather
 from gatepost.observe.table import PRESENTED, SPOKEN_MECHANISMS, UPSTREAM_MECHANISMS
 from gatepost.settings import LogFormat, LogLevel, LogLogins, LogSettings
 from observe.settings_made import settings_with
@@ -597,6 +598,26 @@ async def test_facts_are_told_a_little_later_and_in_their_order(autojump_clock: 
             assert len(watched.stream.getvalue()) > before
         nursery.cancel_scope.cancel()
     assert [event["event"] for event in watched.events()] == ["violation", "stopped"] * 3
+
+
+async def test_telling_when_there_is_nothing_makes_nobody_deaf(autojump_clock: trio.testing.MockClock) -> None:
+    watched = Watched()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.observer.keep_telling)
+        await trio.testing.wait_all_tasks_blocked()
+        watched.observer.tell()
+        watched.observer.record(f.Stopped(0))
+        await trio.sleep(3 * BATCH_SECONDS)
+        assert "stopped" in watched.stream.getvalue()
+        nursery.cancel_scope.cancel()
+
+
+def test_the_status_page_has_the_limit_that_holds_now() -> None:
+    watched = Watched()
+    watched.observer.record(f.Started((), 100))
+    watched.observer.record(f.SettingsLoaded(7))
+    watched.observer.tell()
+    assert gather(watched.observer, "127.0.0.1:25", 0.0).limit == 7
 
 
 def everything() -> Watched:

@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gatepost.app.regime import Unfit, load_certificates, regime
+from gatepost.app.regime import Unfit, certificates_in_use, load_certificates, regime
 from gatepost.backends.desk import Desk, staffed
 from gatepost.backends.users import Users
-from gatepost.facts import Leg
 from gatepost.net.listeners import Door, Regime, listen
 from gatepost.net.systemd import Notifier, activated
-from gatepost.net.tls import loaded
 from gatepost.observe import logs
 from gatepost.observe.observer import Observer
 from gatepost.settings import Address, Settings
@@ -53,9 +51,11 @@ class Parts:
         observer = _observer(settings)
         try:
             first = regime(settings, load_certificates(settings))
+            certificates = certificates_in_use(first, settings)
         except Unfit as error:
             raise CannotStart(str(error)) from None
-        _tell_certificates(first, settings, observer)
+        for each in certificates:
+            observer.record(each)
         passed = _passed(settings)
         return cls(
             settings,
@@ -89,16 +89,6 @@ def _observer(settings: Settings) -> Observer:
         return Observer(settings, logs.configure(settings.log))
     except OSError as error:
         raise CannotStart(f"cannot read {settings.log.hash_key_file}: {error.strerror}") from None
-
-
-def _tell_certificates(first: Regime, settings: Settings, observer: Observer) -> None:
-    for served in first.certificates.generation.loaded:
-        observer.record(served)
-    if settings.upstream.certificate is not None:  # what gatepost shows the upstream
-        try:
-            observer.record(loaded(Leg.UPSTREAM, settings.upstream.certificate))
-        except (OSError, ValueError) as error:
-            raise CannotStart(f"the certificates cannot be loaded: {error}") from None
 
 
 def _users(settings: Settings, observer: Observer) -> Users | None:

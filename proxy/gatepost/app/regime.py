@@ -5,9 +5,10 @@ from __future__ import annotations
 import resource
 import socket
 
+from gatepost.facts import CertificateLoaded, Leg
 from gatepost.net.listeners import Regime
 from gatepost.net.probe import Watch
-from gatepost.net.tls import Certificates
+from gatepost.net.tls import Certificates, loaded
 from gatepost.net.upstream import Dialer
 from gatepost.policy import Policy
 from gatepost.sasl.exchange import Password
@@ -41,6 +42,16 @@ def load_certificates(settings: Settings) -> Certificates:
         return Certificates(settings.tls)
     except (OSError, ValueError) as error:
         raise Unfit(f"the certificates cannot be loaded: {error}") from None
+
+
+def certificates_in_use(holding: Regime, settings: Settings) -> list[CertificateLoaded]:
+    """Those that clients see, and gatepost's own toward the upstream. Raises Unfit."""
+    own = settings.upstream.certificate
+    try:
+        shown = [] if own is None else [loaded(Leg.UPSTREAM, own)]
+    except (OSError, ValueError) as error:
+        raise Unfit(f"the certificates cannot be loaded: {error}") from None
+    return [*holding.certificates.generation.loaded, *shown]
 
 
 def built_in_differently(before: Settings, after: Settings) -> list[str]:

@@ -11,7 +11,7 @@ import trio
 
 from gatepost.app.keeping import keep, keep_time, keep_users, why_not_ready
 from gatepost.app.parts import Bound, CannotStart, Parts
-from gatepost.app.regime import Unfit, built_in_differently, load_certificates, regime
+from gatepost.app.regime import Unfit, built_in_differently, certificates_in_use, load_certificates, regime
 from gatepost.facts import SettingsLoaded, SettingsRefused, Started, Stopped
 from gatepost.net.listeners import Gate, Regime
 from gatepost.net.systemd import keep_watched
@@ -144,13 +144,15 @@ class Life:
         try:
             settings = await trio.to_thread.run_sync(self._load)
             following = self._following(settings)
+            certificates = certificates_in_use(following, settings)
         except (SettingsError, Unfit) as error:
             observer.record(SettingsRefused("; ".join(str(error).splitlines())))
             return False
         observer.record(await following.watch.probe())
-        for served in following.certificates.generation.loaded:
-            observer.record(served)
-        self._settings, self._gate.regime = settings, following
+        for each in certificates:
+            observer.record(each)
+        self._settings = settings
+        self._gate.adopt(following)
         observer.record(SettingsLoaded(following.limits.conversations))
         return True
 

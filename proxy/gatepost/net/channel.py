@@ -249,12 +249,9 @@ class SocketChannel:
     async def _read_hello(self) -> None:
         """Checks of an open port leave without one, in good order or by a reset."""
         try:
-            data = await self._read()
-        except OSError:
-            data = b""
-        if not data:
-            raise HandshakeError(HandshakeFailure.NO_HELLO)
-        self._incoming.write(data)
+            await self._read_flight()
+        except (OSError, HandshakeError):
+            raise HandshakeError(HandshakeFailure.NO_HELLO) from None
 
     async def _read_flight(self) -> None:
         data = await self._read()

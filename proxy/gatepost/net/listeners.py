@@ -96,13 +96,17 @@ class Gate:
     """All doors, and everyone inside."""
 
     def __init__(self, regime: Regime, observer: Observer, answerer: Answerer = nobody) -> None:
-        self.regime = regime  # another one may be put in its place at any time
+        self.adopt(regime)
         self._observer = observer
         self._answerer = answerer
         self._inside: dict[Conversation, Talk] = {}
         self._per_client: Counter[str] = Counter()
         self._left = trio.Event()  # set when the last one leaves
-        self._counted_as = lru_cache(maxsize=4096)(counted_as)
+
+    def adopt(self, regime: Regime) -> None:
+        """New conversations are held to this one from now on."""
+        self.regime = regime
+        self._client = lru_cache(maxsize=4096)(self._counted_client)
 
     async def serve(self, doors: Sequence[Door], stop: trio.Event) -> int:
         """Until told to stop, and then until everyone has left or the time is up; how many were cut off."""
@@ -166,8 +170,7 @@ class Gate:
                 self._admit(door, connected, peer_at(address), inside)
 
     def _admit(self, door: Door, connected: socket.socket, peer: Peer, inside: trio.Nursery) -> None:
-        regime = self.regime
-        client = None if is_within(peer.address, regime.limits.uncounted) else self._counted_as(peer.address)
+        regime, client = self.regime, self._client(peer.address)
         if len(self._inside) >= regime.limits.conversations:
             self._turn_away(door, connected, peer, Limit.CONVERSATIONS)
         elif client is not None and self._per_client[client] >= regime.limits.conversations_per_client:
@@ -204,3 +207,7 @@ class Gate:
             with contextlib.suppress(OSError):
                 connected.send(REFUSALS[TURNED_AWAY[limit]])
         connected.close()
+
+    def _counted_client(self, address: str) -> str | None:
+        """None: the address stands for many clients, and is not counted."""
+        return None if is_within(address, self.regime.limits.uncounted) else counted_as(address)

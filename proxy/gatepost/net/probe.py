@@ -14,9 +14,8 @@ from gatepost.session.machine import Machine
 from gatepost.session.talk import Rules, Steps, Talk
 from gatepost.session.upstream import ask_to_relay, probe
 
-PROBE_STEPS = (
-    8  # greeting, EHLO, STARTTLS, EHLO, MAIL, RCPT, RSET, QUIT: the most that there are, in upstream_login seconds
-)
+# Greeting, EHLO, STARTTLS, EHLO, MAIL, RCPT, RSET, QUIT: the most that there are, in upstream_login seconds.
+PROBE_STEPS = 8
 
 
 class Unrecorded:

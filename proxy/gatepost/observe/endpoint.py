@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import ip_address
 
 import h11
 import trio
@@ -21,6 +20,7 @@ from gatepost.facts import Measured
 from gatepost.observe import page
 from gatepost.observe.observer import Observer
 from gatepost.observe.status import gather
+from gatepost.settings import Address
 
 CONNECTIONS = 32
 SECONDS = 5.0
@@ -58,7 +58,7 @@ class Pages:
     async def _page(self, request: h11.Request) -> Answer:
         match request.target.partition(b"?")[0]:
             case b"/":
-                return self._status()
+                return await self._status()
             case b"/metrics":
                 return await self._metrics(b",".join(value for name, value in request.headers if name == b"accept"))
             case b"/livez":
@@ -67,8 +67,8 @@ class Pages:
                 return self._ready()
         return Answer(b"/ /metrics /livez /readyz\n", HTTPStatus.NOT_FOUND)
 
-    def _status(self) -> Answer:
-        self._measure()
+    async def _status(self) -> Answer:
+        await self._measure()
         body = page.render(gather(self.observer, self.upstream(), self.began), time.time())
         return Answer(body, content_type=page.CONTENT_TYPE, headers=page.HEADERS)
 
@@ -77,15 +77,14 @@ class Pages:
             return Answer("".join(f"{reason}\n" for reason in reasons).encode(), HTTPStatus.SERVICE_UNAVAILABLE)
         return Answer(b"ready\n")
 
-    def _measure(self) -> None:
+    async def _measure(self) -> None:
         """All that has happened is told first, so that an answer is never behind."""
         self.observer.record(self.measure())
-        self.observer.tell()
+        await self.observer.catch_up()
 
     async def _metrics(self, accept: bytes) -> Answer:
         """Piece by piece: all at once would hold up every conversation."""
-        self._measure()
-        await trio.lowlevel.checkpoint()
+        await self._measure()
         content_type, pieces = self.observer.metrics.exposition(accept.decode("latin-1"))
         body = bytearray()
         for piece in pieces:
@@ -96,16 +95,9 @@ class Pages:
 
 def _is_of_this_machine(request: h11.Request) -> bool:
     """Not by a name that a web site made point here, so that a browser on this machine reads for it (DNS rebinding)."""
-    hosts = [PORT.sub("", value.decode("latin-1")).strip("[]") for name, value in request.headers if name == b"host"]
-    return all(host.lower() == "localhost" or _is_ip(host) for host in hosts)
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    values = [value.decode("latin-1") for name, value in request.headers if name == b"host"]
+    hosts = [Address(PORT.sub("", value).strip("[]"), 0) for value in values]
+    return all(host.ip is not None or host.loopback for host in hosts)
 
 
 async def serve(listening: socket.socket, pages: Pages) -> None:

@@ -24,6 +24,7 @@ import structlog
 from gatepost.observe.events import FIELDS
 from gatepost.settings import LogFormat, LogLevel, LogNames, LogSettings
 
+MOST_WAITING_BYTES = 4 * 1024 * 1024  # some ten thousand events
 ECS = {"event.dataset": "gatepost", "ecs.version": "8.11.0"}
 
 
@@ -74,7 +75,6 @@ class Log:
         self.line = line
 
 
-MOST_WAITING_BYTES = 4 * 1024 * 1024  # some ten thousand events
 LEVELS = {
     LogLevel.DEBUG: logging.DEBUG,
     LogLevel.INFO: logging.INFO,

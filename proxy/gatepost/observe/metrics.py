@@ -84,16 +84,15 @@ class Metrics:
         self._exemplars[bucket] = Exemplar({"conversation_id": conversation}, value, time.time())
 
     def set(self, name: str, value: float, *labels: str) -> None:
-        """What a gauge stands at; a series of labels that are not closed begins with this."""
-        series = self._series[name]
-        labels = tuple(label.encode(errors="replace").decode() for label in labels)  # of a file that is no UTF-8
-        if labels not in series:
-            self._make_place(BY_NAME[name], labels)
-        self._values[series[labels]] = value
+        """What a gauge stands at, or a counter that is kept elsewhere. Labels that are not closed begin a series."""
+        series, shown = self._series[name], _printable(labels)
+        if shown not in series:
+            self._make_place(BY_NAME[name], shown)
+        self._values[series[shown]] = value
 
     def forget(self, name: str, *labels: str) -> None:
         """End a series of labels that are not closed."""
-        del self._series[name][tuple(label.encode(errors="replace").decode() for label in labels)]
+        del self._series[name][_printable(labels)]
 
     # --- telling
 
@@ -157,6 +156,11 @@ class Collected:
 
     def collect(self) -> Iterator[CollectedMetric]:
         yield self.family
+
+
+def _printable(labels: Values) -> Values:
+    """The name of a file need not be UTF-8."""
+    return tuple(label.encode(errors="replace").decode() for label in labels)
 
 
 def _body(text: bytes) -> bytes:

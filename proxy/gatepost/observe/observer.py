@@ -72,7 +72,7 @@ class Observer:
         self.started: Started | None = None
         self.upstream: UpstreamProbed | None = None
         self._log = log
-        self._pending: list[tuple[ConversationRecorder | None, Any, float]] = []
+        self._pending: deque[tuple[ConversationRecorder | None, Any, float]] = deque()
         self._news = trio.Event()
         self._shared = Shared(self.metrics, networks.names)
         logins = Logins(settings.log)
@@ -123,7 +123,8 @@ class Observer:
         self._put_down(None, fact)
 
     def _put_down(self, recorder: ConversationRecorder | None, fact: object) -> None:
-        self._news.set()
+        if not self._pending:
+            self._news.set()
         self._pending.append((recorder, fact, time.monotonic()))
 
     async def keep_telling(self) -> None:
@@ -132,12 +133,16 @@ class Observer:
             if self._log.line.flush() and not self._pending:
                 await self._news.wait()
             await trio.sleep(BATCH_SECONDS)
-            while self._pending:
-                self._tell(MOST_AT_ONCE)
-                await trio.lowlevel.checkpoint()
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Count and log all that was recorded so far, in its order, with a turn for everybody else now and then."""
+        while self._pending:
+            self._tell(MOST_AT_ONCE)
+            await trio.lowlevel.checkpoint()
 
     def tell(self) -> None:
-        """Count and log all that was recorded so far, in its order."""
+        """The same at once."""
         self._tell(len(self._pending))
         self._log.line.flush()
 
@@ -147,10 +152,9 @@ class Observer:
         self._log.line.flush(LAST_WAIT_SECONDS)
 
     def _tell(self, most: int) -> None:
-        pending, self._pending = self._pending[:most], self._pending[most:]
-        if not self._pending:
-            self._news = trio.Event()
-        for recorder, fact, now in pending:
+        pending = self._pending
+        for _ in range(min(most, len(pending))):
+            recorder, fact, now = pending.popleft()
             try:
                 if recorder is None:
                     self._handlers[type(fact)](fact)
@@ -158,6 +162,8 @@ class Observer:
                     recorder.tell(fact, now)
             except Exception as bug:  # noqa: BLE001  it must not end the mail service
                 self._log.error("observation failed", **{"error.type": type(bug).__name__})
+        if not pending and self._news.is_set():  # otherwise somebody may be waiting for it
+            self._news = trio.Event()
 
     def _turned_down(self, address: str, listener: str, reason: str) -> None:
         self.refusals.appendleft(RefusalRow(time.time(), address, listener, reason))
@@ -202,8 +208,10 @@ class Observer:
         up = fact.failure is None
         self.metrics.set("gatepost_upstream_up", up)
         self.metrics.set("gatepost_upstream_probe_duration_seconds", fact.seconds)
-        if up or fact.certificate is not None:
-            self._note_upstream(fact.certificate)
+        if fact.certificate is not None:
+            self._note_expiry(fact.certificate.leg, "", fact.certificate.names, fact.certificate.not_after)
+        elif up:
+            self._note_expiry(Leg.UPSTREAM, "", (), 0.0)  # it shows none any more
         if before is None or before.failure is not fact.failure:  # a change, not every probe
             self._announce(fact.failure, fact.seconds)
 
@@ -225,27 +233,19 @@ class Observer:
 
     def _loaded(self, fact: CertificateLoaded) -> None:
         self.metrics.set(CERTIFICATES_TAKEN, 1)
-        self._note_expiry(fact)
+        self._note_expiry(fact.leg, fact.file, fact.names or ("",), fact.not_after)
         event = {"file.path": fact.file, "gatepost.leg": fact.leg.value, "gatepost.names": fact.names[:MOST_NAMES]}
         expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fact.not_after))
         self._log.info("certificate loaded", **event, **{"tls.server.not_after": expiry})
 
-    def _note_expiry(self, fact: CertificateLoaded) -> None:
-        leg = fact.leg.value
-        names = fact.names or ("",)
-        for name in set(self._certificates.get((leg, fact.file), ())) - set(names):
-            self.metrics.forget(EXPIRY, leg, fact.file, name)  # renewed without this name: it is not served any more
-        self._certificates[leg, fact.file] = names
+    def _note_expiry(self, leg: Leg, file: str, names: tuple[str, ...], not_after: float) -> None:
+        """Of the names that a certificate has now; those that it had before are not served any more."""
+        place = (leg.value, file)
+        for name in set(self._certificates.get(place, ())) - set(names):
+            self.metrics.forget(EXPIRY, *place, name)
+        self._certificates[place] = names
         for name in names:
-            self.metrics.set(EXPIRY, fact.not_after, leg, fact.file, name)
-
-    def _note_upstream(self, certificate: CertificateLoaded | None) -> None:
-        """The upstream's own certificate, or that it shows none any more."""
-        if certificate is not None:
-            self._note_expiry(certificate)
-            return
-        for name in self._certificates.pop((Leg.UPSTREAM.value, ""), ()):
-            self.metrics.forget(EXPIRY, Leg.UPSTREAM.value, "", name)
+            self.metrics.set(EXPIRY, not_after, *place, name)
 
     def _not_loaded(self, fact: CertificatesRefused) -> None:
         self.metrics.set(CERTIFICATES_TAKEN, 0)

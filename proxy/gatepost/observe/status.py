@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from gatepost import __version__
-from gatepost.observe.observer import Observer
+from gatepost.observe.observer import EXPIRY, Observer
 from gatepost.observe.page import CertificateRow, Status, UpstreamState
 
 
@@ -16,7 +16,7 @@ def gather(observer: Observer, upstream: str, began: float) -> Status:
     for (_, mechanism, _, result), count in metrics.values("gatepost_auth_attempts").items():
         attempts[mechanism, result] += int(count)
     failure = probed.failure if probed else None
-    expiries = metrics.values("gatepost_certificate_not_after_timestamp_seconds").items()
+    expiries = metrics.values(EXPIRY).items()
     return Status(
         version=__version__,
         started=began,
@@ -31,7 +31,7 @@ def gather(observer: Observer, upstream: str, began: float) -> Status:
         ),
         certificates=tuple(CertificateRow(leg, file, name, not_after) for (leg, file, name), not_after in expiries),
         active={(name, phase): n for (name, phase), n in metrics.values("gatepost_conversations_active").items()},
-        limit=started.conversations if started else 0,
+        limit=int(metrics.values("gatepost_conversations_limit")[()]),
         attempts=attempts,
         refusals=tuple(observer.refusals),
     )

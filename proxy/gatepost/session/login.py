@@ -44,6 +44,7 @@ from gatepost.session.phases import Phase
 from gatepost.session.represent import CANCELLED, UNAVAILABLE, Attempt, Outcome, present, relay
 from gatepost.session.talk import Hangup, Steps, Talk
 from gatepost.session.vocabulary import BackendLost, Expire, UpstreamLost
+from gatepost.settings.ways import HANDED_OVER
 from gatepost.wire import commands
 from gatepost.wire.capabilities import mechanism_named
 from gatepost.wire.commands import AUTH_LINE_BYTES, Command
@@ -51,8 +52,7 @@ from gatepost.wire.lines import LineTooLong
 from gatepost.wire.replies import encode as encode_reply
 
 ACCEPTED = encode_reply(235, b"2.7.0 Authentication successful")
-# Whose initial response is the credential itself; of LOGIN it is the name, and the others show none.
-HANDED_OVER = frozenset({Mechanism.PLAIN, Mechanism.XOAUTH2, Mechanism.OAUTHBEARER})
+HANDED_OVER_AT_ONCE = HANDED_OVER - {Mechanism.LOGIN}  # whose initial response is the name
 FAILURES = frozenset({AuthResult.REJECTED, AuthResult.TRANSITION})  # of whoever guesses
 
 
@@ -88,7 +88,7 @@ def expose(talk: Talk, command: Command) -> None:
     """AUTH on a clear channel: note the mechanism, and whose credential came along, without looking at that."""
     name, _, initial = command.argument.partition(b" ")
     mechanism = mechanism_named(name.upper())
-    exposed = mechanism in HANDED_OVER and initial not in (b"", b"=")
+    exposed = mechanism in HANDED_OVER_AT_ONCE and initial not in (b"", b"=")
     talk.summary.exposed = talk.summary.exposed or exposed
     user = claimed_name(mechanism, initial)
     talk.record(AuthEnded(mechanism, Channel.CLEAR, AuthResult.CLEAR_REFUSED, user, exposed=exposed))

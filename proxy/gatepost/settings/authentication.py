@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gatepost.facts import Mechanism
-from gatepost.settings.draft import Check, Draft
+from gatepost.settings.draft import Check, Draft, repeated
 from gatepost.settings.forms import Place
 from gatepost.settings.models import Auth, Grant, Represent, UpstreamTls
 from gatepost.settings.problems import Problem, quote, write_key
@@ -76,12 +76,9 @@ def _check_service(draft: Draft) -> Iterator[Problem]:
 
 
 def _check_logins(draft: Draft) -> Iterator[Problem]:
-    first: dict[str, int] = {}
-    for index, row in enumerate(draft.logins):
-        client = row.get("client")
-        if client is not None and first.setdefault(client.casefold(), index) != index:
-            expected = f"a login other than that of upstream.logins[{first[client.casefold()]}]"
-            yield Problem(write_key(("upstream", "logins", index, "client")), quote(client), expected)
+    for index, client, first in repeated(draft.logins, "client"):
+        expected = f"a login other than that of upstream.logins[{first}]"
+        yield Problem(write_key(("upstream", "logins", index, "client")), quote(client), expected)
 
 
 # --- [users], [tokens], [oauth] --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatepost.settings import authentication
-from gatepost.settings.draft import Draft, Table, read_draft, run
+from gatepost.settings.draft import Draft, Table, read_draft, repeated, run
 from gatepost.settings.files import check_readable, check_secret
 from gatepost.settings.keypairs import check_authorities, check_pair
 from gatepost.settings.models import Represent, UpstreamTls
@@ -41,12 +41,9 @@ def _check_names(draft: Draft) -> Iterator[Problem]:
 
 
 def _check_unique(rows: tuple[Table, ...], *place: str) -> Iterator[Problem]:
-    first: dict[str, int] = {}
-    for index, row in enumerate(rows):
-        name = row.get("name")
-        if name is not None and first.setdefault(name, index) != index:
-            expected = f"a name other than that of {write_key((*place, first[name]))}"
-            yield Problem(write_key((*place, index, "name")), quote(name), expected)
+    for index, name, first in repeated(rows, "name"):
+        expected = f"a name other than that of {write_key((*place, first))}"
+        yield Problem(write_key((*place, index, "name")), quote(name), expected)
 
 
 def _check_binds(draft: Draft) -> Iterator[Problem]:

@@ -136,6 +136,15 @@ def read_draft(raw: dict[str, Any], folder: Path) -> Draft:
     )
 
 
+def repeated(rows: tuple[Table, ...], key: str) -> Iterator[tuple[int, str, int]]:
+    """Yield each row whose text stood in one before, in any case: its place, the text, the place of the first."""
+    first: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        text = row.get(key)
+        if text is not None and first.setdefault(text.casefold(), index) != index:
+            yield index, text, first[text.casefold()]
+
+
 def run(check: Check, draft: Draft) -> Iterator[Problem]:
     """Yield what a check finds before it meets something unknown."""
     try:
