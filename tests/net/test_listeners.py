@@ -9,7 +9,7 @@ import trio
 
 from gatehouse import Line, honest_until, house
 from gatepost.facts import ConnectionRefused, Crashed, DrainBegan, Ending, Limit
-from gatepost.net.listeners import counted_as, listen
+from gatepost.net.listeners import Door, counted_as, listen
 from gatepost.session import login
 from gatepost.settings import Address
 
@@ -179,3 +179,18 @@ async def test_a_bug_costs_one_conversation(tmp_path: Path, monkeypatch: pytest.
     assert any("login.py" in frame for frame in crash.frames)
     assert "AGFsaWNlAHB3" not in repr(it.notes.facts)
     assert it.notes.endings[0].ending is Ending.CRASHED
+
+
+async def test_who_stands_where_and_who_waits_outside_is_measured(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        await it.connect()
+        secured = await it.connect()
+        await secured.starttls()
+        assert (await secured.said(b"EHLO me")).startswith(b"250")
+        with listen(Address("127.0.0.1", 0), dual=False) as outside:  # nobody accepts there
+            waiting = [await trio.open_tcp_stream(*outside.getsockname()) for _ in range(3)]
+            measured = it.gate.measured([Door("outside", (outside,))])
+            for stream in waiting:
+                await stream.aclose()
+        assert measured.active == {("starttls", "clear_fresh"): 1, ("starttls", "tls_ready"): 1}
+        assert measured.waiting == {"outside": 3}
